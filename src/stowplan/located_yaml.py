@@ -1,0 +1,315 @@
+"""YAML text in, plain data with the line and column of every key and value out.
+
+Parsed event by event (libyaml), so that depth, size and alias expansion are bounded before
+anything is built. Two readings of plain scalars: JSON's types only for files of ours, and what
+the Kubernetes API server's reader makes of them for manifests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from stowplan.diagnostics import Diagnostic, Location, Refused
+
+MAX_BYTES = 16 * 2**20
+MAX_DEPTH = 64
+MAX_NODES = 2_000_000
+MAX_ALIAS_NODES = 50_000
+
+Path_ = Sequence[str | int]
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?\Z")
+_CORE_INT = re.compile(r"[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[1-9][0-9_]*|0)\Z")
+_CORE_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?\Z")
+_TEXT_TAG = "tag:yaml.org,2002:str"
+
+
+class Mark(NamedTuple):
+    """0-based line and column of a key (for a list item: of the value) and of its value."""
+
+    key_line: int
+    key_column: int
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One YAML document: plain data, and where each part of it stands."""
+
+    data: Any
+    file: str
+    lines: Sequence[str] = field(repr=False)
+    start: tuple[int, int]
+    marks: dict[int, dict[str | int, Mark]] = field(repr=False)
+
+    def locate(self, path: Path_, *, key: bool = False) -> Location:
+        """The place of the longest part of `path` that exists; `key` points at the key itself.
+
+        Steps that the document does not have (a missing field, a union's tag) are stepped over,
+        and then the place is that of the nearest parent.
+        """
+        node, (line, column) = self.data, self.start
+        for step in path:
+            mark = self.marks.get(id(node), {}).get(step)
+            if mark is None:
+                continue
+            line, column = (mark[0], mark[1]) if key else (mark[2], mark[3])
+            node = node[step]
+        return self._place(line, column)
+
+    def _place(self, line: int, column: int) -> Location:
+        text = self.lines[line] if line < len(self.lines) else ""
+        return Location(self.file, line + 1, column + 1, text)
+
+
+def json_scalar(text: str) -> object:
+    """A plain scalar of a file of ours: null, true, false, JSON numbers without exponent; else text."""
+    if text in _JSON_WORDS:
+        return _JSON_WORDS[text]
+    if _NUMBER.match(text):
+        return float(text) if "." in text else int(text)
+    return text
+
+
+_JSON_WORDS: dict[str, object] = {"": None, "null": None, "true": True, "false": False}
+_CORE_WORDS: dict[str, object] = {"": None, "~": None}
+for _word, _value in {
+    "null": None,
+    "true": True,
+    "false": False,
+    "yes": True,
+    "no": False,
+    "on": True,
+    "off": False,
+}.items():
+    _CORE_WORDS |= {_word: _value, _word.title(): _value, _word.upper(): _value}
+
+
+def kubernetes_scalar(text: str) -> object:
+    """A plain scalar as the API server's YAML reader takes it (YAML 1.1 words and numbers, no dates)."""
+    if text in _CORE_WORDS:
+        return _CORE_WORDS[text]
+    if text[0] in "-+.0123456789":
+        if _CORE_INT.match(text):
+            return _integer(text.replace("_", ""))
+        if _CORE_FLOAT.match(text):
+            return float(text.replace("_", ""))
+    return text
+
+
+def _integer(text: str) -> int:
+    digits = text.lstrip("+-").lower()
+    if len(digits) > 1 and digits[0] == "0" and digits[1].isdigit():
+        digits = f"0o{digits[1:]}"
+    return -int(digits, 0) if text[0] == "-" else int(digits, 0)
+
+
+def read_file(path: Path, shown: str | None = None, *, scalar: Callable[[str], object] = json_scalar) -> list[Document]:
+    """All documents of a file.
+
+    Raises:
+        Refused: missing, a folder, too large, not text, not YAML, or over a limit.
+    """
+    name = shown or str(path)
+    try:
+        if path.is_dir():
+            raise _refuse("P001", "is a folder, a YAML file is expected", Location(name), unreadable=True)
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise _refuse(
+                "P002", f"is {size:,} bytes, more than the limit of {MAX_BYTES:,}", Location(name), unreadable=True
+            )
+        raw = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise _refuse("P001", f"cannot be read: {reason}", Location(name), unreadable=True) from None
+    return list(read_bytes(raw, name, scalar=scalar))
+
+
+def read_bytes(raw: bytes, file: str, *, scalar: Callable[[str], object] = json_scalar) -> Iterator[Document]:
+    """The documents of a text in memory (standard input, a rendered artifact).
+
+    Raises:
+        Refused: as `read_file`.
+    """
+    if len(raw) > MAX_BYTES:
+        raise _refuse(
+            "P002", f"is {len(raw):,} bytes, more than the limit of {MAX_BYTES:,}", Location(file), unreadable=True
+        )
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 text (byte {error.start:,} is 0x{raw[error.start]:02x})"
+        raise _refuse("P003", message, Location(file), unreadable=True) from None
+    return _Reader(text, file, scalar).documents()
+
+
+def _refuse(code: str, message: str, location: Location, *, hint: str = "", unreadable: bool = False) -> Refused:
+    return Refused([Diagnostic(code, message, location, hint=hint, level="syntax")], unreadable=unreadable)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A list or mapping that is being filled: `key` is set while its value is awaited."""
+
+    value: Any
+    marks: dict[str | int, Mark]
+    anchor: str | None
+    started_at: int
+    key: str | None = None
+    key_mark: Any = None
+    merges: list[dict[str, Any]] = field(default_factory=list)
+
+
+class _Reader:
+    """Builds documents from libyaml's events without recursion."""
+
+    def __init__(self, text: str, file: str, scalar: Callable[[str], object]) -> None:
+        self.text, self.file, self.scalar = text, file, scalar
+        self.lines = text.split("\n")
+        self.nodes = self.alias_nodes = 0
+
+    def documents(self) -> Iterator[Document]:
+        loader = _Loader(self.text)
+        try:
+            while loader.check_event():
+                event = loader.get_event()
+                if type(event) is yaml.DocumentStartEvent:
+                    yield self._document(loader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            place = self._place(mark) if mark else Location(self.file)
+            raise _refuse("P003", f"is not YAML: {error.problem or error.context}", place, unreadable=True) from None
+        except yaml.YAMLError as error:
+            reason = str(error).splitlines()[0]
+            raise _refuse("P003", f"is not YAML: {reason}", Location(self.file), unreadable=True) from None
+        finally:
+            loader.dispose()
+
+    def _document(self, loader: Any) -> Document:  # noqa: ANN401 - PyYAML's loader is untyped
+        self.stack: list[_Open] = []
+        self.anchors: dict[str, tuple[Any, int]] = {}
+        self.marks: dict[int, dict[str | int, Mark]] = {}
+        self.root: Any = None
+        self.start = (0, 0)
+        handlers = {
+            yaml.ScalarEvent: self._scalar,
+            yaml.MappingStartEvent: self._open_mapping,
+            yaml.SequenceStartEvent: self._open_list,
+            yaml.MappingEndEvent: self._close,
+            yaml.SequenceEndEvent: self._close,
+            yaml.AliasEvent: self._alias,
+        }
+        while type(event := loader.get_event()) is not yaml.DocumentEndEvent:
+            handlers[type(event)](event)
+        return Document(self.root, self.file, self.lines, self.start, self.marks)
+
+    def _scalar(self, event: Any) -> None:  # noqa: ANN401
+        text = event.value
+        if self.stack and self.stack[-1].key is None and type(self.stack[-1].value) is dict:
+            self._key(text, event)
+            return
+        self._check_tag(event)
+        value = self.scalar(text) if event.implicit[0] and event.tag is None else text
+        if event.anchor:
+            self.anchors[event.anchor] = (value, 1)
+        self._add(value, event.start_mark)
+
+    def _key(self, text: str, event: Any) -> None:  # noqa: ANN401
+        parent = self.stack[-1]
+        if text in parent.value and text != "<<":
+            first = parent.marks[text].key_line + 1
+            raise _refuse(
+                "P006",
+                f"the key '{text}' is given twice, first on line {first}",
+                self._place(event.start_mark),
+                hint="keep one of them",
+            )
+        parent.key, parent.key_mark = text, event.start_mark
+
+    def _open_mapping(self, event: Any) -> None:  # noqa: ANN401
+        self._open({}, event)
+
+    def _open_list(self, event: Any) -> None:  # noqa: ANN401
+        self._open([], event)
+
+    def _open(self, value: Any, event: Any) -> None:  # noqa: ANN401
+        self._check_tag(event)
+        if len(self.stack) >= MAX_DEPTH:
+            raise _refuse(
+                "P005", f"is nested deeper than {MAX_DEPTH} levels", self._place(event.start_mark), unreadable=True
+            )
+        if self.stack and type(self.stack[-1].value) is dict and self.stack[-1].key is None:
+            raise _refuse("P003", "a mapping key must be text", self._place(event.start_mark), unreadable=True)
+        marks: dict[str | int, Mark] = {}
+        self.marks[id(value)] = marks
+        self._add(value, event.start_mark)
+        self.stack.append(_Open(value, marks, event.anchor, self.nodes))
+
+    def _close(self, _event: Any) -> None:  # noqa: ANN401
+        done = self.stack.pop()
+        for merged in done.merges:
+            for key, value in merged.items():
+                if key not in done.value:
+                    done.value[key] = value
+                    done.marks[key] = self.marks[id(merged)][key]
+        if done.anchor:
+            self.anchors[done.anchor] = (done.value, self.nodes - done.started_at + 1)
+
+    def _alias(self, event: Any) -> None:  # noqa: ANN401
+        if event.anchor not in self.anchors:
+            raise _refuse(
+                "P003",
+                f"the alias *{event.anchor} has no anchor before it",
+                self._place(event.start_mark),
+                unreadable=True,
+            )
+        value, size = self.anchors[event.anchor]
+        self.alias_nodes += size
+        self.nodes += size
+        if self.alias_nodes > MAX_ALIAS_NODES:
+            message = f"aliases expand to more than {MAX_ALIAS_NODES:,} values"
+            raise _refuse("P005", message, self._place(event.start_mark), hint="write the values out", unreadable=True)
+        self._add(value, event.start_mark)
+
+    def _add(self, value: Any, mark: Any) -> None:  # noqa: ANN401
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise _refuse("P005", f"holds more than {MAX_NODES:,} values", self._place(mark), unreadable=True)
+        if not self.stack:
+            self.root, self.start = value, (mark.line, mark.column)
+            return
+        parent = self.stack[-1]
+        if type(parent.value) is list:
+            parent.marks[len(parent.value)] = Mark(mark.line, mark.column, mark.line, mark.column)
+            parent.value.append(value)
+            return
+        key, key_mark, parent.key = parent.key, parent.key_mark, None
+        if key == "<<":
+            self._merge(parent, value, key_mark)
+        elif key is not None:
+            parent.marks[key] = Mark(key_mark.line, key_mark.column, mark.line, mark.column)
+            parent.value[key] = value
+
+    def _merge(self, parent: _Open, value: Any, mark: Any) -> None:  # noqa: ANN401
+        sources = value if type(value) is list else [value]
+        if self.scalar is json_scalar or not all(type(source) is dict for source in sources):
+            raise _refuse("P007", "merge keys (<<) are not read", self._place(mark), hint="write the keys out")
+        parent.merges.extend(sources)
+
+    def _check_tag(self, event: Any) -> None:  # noqa: ANN401
+        if event.tag not in (None, "!", _TEXT_TAG):
+            raise _refuse(
+                "P007", f"the YAML tag {event.tag} is not read", self._place(event.start_mark), hint="remove the tag"
+            )
+
+    def _place(self, mark: Any) -> Location:  # noqa: ANN401
+        text = self.lines[mark.line] if mark.line < len(self.lines) else ""
+        return Location(self.file, mark.line + 1, mark.column + 1, text)

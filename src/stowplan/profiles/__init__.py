@@ -1,0 +1,1 @@
+"""The pydantic models of every kind of file, and their JSON Schemas."""

@@ -1,0 +1,217 @@
+"""Serving engines: versions and images, the flag table, rules, memory and capacity methods."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from stowplan.profiles.fact import Date, Fact, Items, Model, Name, Sourced, Text, Versions
+from stowplan.profiles.rule import LayoutRule, Rule, When
+
+FlagName = Annotated[str, Field(pattern=r"^--[a-zA-Z0-9][-._a-zA-Z0-9]*$")]
+
+
+class Version(Model):
+    """One release that may be pinned."""
+
+    version: Text
+    upstream: str = ""
+    """Version of the engine that this one extends; capacity methods and flags follow it."""
+    released: Date
+    images: dict[Name, str | None]
+    """By chip family; null: no public image, the site must name one."""
+    stack: dict[str, str] = {}
+    """Driver and library versions that the images were built against."""
+    source: Text
+    as_of: Annotated[Date, Field(alias="as_of")]
+
+
+class Flag(Model):
+    """One option of the engine's command."""
+
+    type: Literal["switch", "int", "float", "text", "json"]
+    versions: Versions | None = None
+    """Engine versions that know it; null: all that the profile lists."""
+    choices: Items[str] = ()
+
+
+class ReadRelease(Model):
+    """A release whose sources the flag table was read from (scripts/engine_flags.py)."""
+
+    version: Text
+    file: Text
+    sha256: Text
+
+
+class Field_(Model):
+    """How a field of the plan is spelled on the command line."""
+
+    flag: FlagName
+    omit_when: JsonValue = None
+    when: When = When()
+
+
+class Support(Model):
+    """From which version on a variant family, with a draft method, runs on a chip family."""
+
+    variant_family: Name
+    chip_families: Items[Name]
+    draft: Items[Literal["mtp", "dspark", "none"]]
+    versions: Versions
+    source: Text
+
+
+class KnownBad(Model):
+    """A combination that is known to fail."""
+
+    id: Name
+    versions: Versions
+    when: When = When()
+    reason: Text
+    source: Text
+
+
+class CapacityMethod(Model):
+    """How the engine turns free bytes into tokens, for a range of its versions."""
+
+    versions: Versions
+    when: When = When()
+    method: Name
+    numbers: dict[str, JsonValue] = {}
+    reason: Text
+    source: Text
+    confidence: Literal["primary", "secondary", "estimate"]
+
+
+class KvFormat(Model):
+    """The cache formats that this engine keeps under a condition."""
+
+    when: When = When()
+    main: Text
+    index: Text
+    reason: Text
+    source: Text
+
+
+class Communication(Sourced):
+    """Bytes of collective buffers for each device."""
+
+    when: When = When()
+    method: Name
+    env: str = ""
+    """Variable that gives the size of one buffer, MiB (method `env-buffer`)."""
+    numbers: dict[str, float] = {}
+
+
+class Overhead(Sourced):
+    """Bytes that the runtime keeps on each device, GiB."""
+
+    versions: Versions
+    when: When = When()
+    gib: float
+
+
+class Efficiency(Sourced):
+    """Share of the peak that the engine reaches on a chip family: low, middle, high."""
+
+    when: When = When()
+    compute: Items[float]
+    bandwidth: Items[float]
+    link: Items[float]
+    step_floor_ms: Items[float]
+    """Time of one decode step that no roofline explains (launches, scheduling)."""
+
+
+class Memory(Model):
+    """How the engine divides a device's memory."""
+
+    utilization_flag: FlagName
+    activation_factor: Fact[float]
+    """Peak activation bytes = factor x hidden size x tokens of a batch x 2."""
+    graphs: Fact[float]
+    """GiB of captured graphs on each device."""
+    overheads: Items[Overhead]
+    communication: Items[Communication]
+    kv_formats: Items[KvFormat]
+    capacity: Items[CapacityMethod]
+    shared_memory: Fact[float]
+    """GiB of /dev/shm for each device."""
+    load_rate: Fact[float]
+    """GB/s at which one host reads weights from its volume; sizes the startup probe."""
+    warmup_seconds: Fact[float]
+    """Seconds from loaded weights to the first answer (kernel builds, graph capture)."""
+
+
+class Endpoint(Model):
+    """Where the engine answers, and how it is asked to stop."""
+
+    port: int
+    health: Text
+    models: Text
+    metrics: Text
+    shutdown_seconds: int
+    api_key_env: str = ""
+    waiting_metric: Text
+    running_metric: Text
+    kv_usage_metric: Text
+    ttft_metric: Text
+
+
+class MultiNode(Model):
+    """What the engine needs to span hosts."""
+
+    method: Literal["data-parallel-address"]
+    rpc_port: int
+    flags: dict[str, FlagName]
+    interface_env: Items[str] = ()
+    """Variables that name the host's network interface (a site value)."""
+    address_env: Items[str] = ()
+    """Variables that hold the pod's own address."""
+
+
+class Container(Model):
+    """How the engine's container is run, with the reason for each privilege."""
+
+    command: Items[str]
+    home: Text
+    python: Text = "python3"
+    """Interpreter that has the engine's packages: probes and jobs use it."""
+    cache_paths: Items[str] = ()
+    cpu_per_device: Fact[float]
+    memory_per_device: Fact[float]
+    """GiB of host memory for each device, without shared memory and pinned tables."""
+    run_as: int | None
+    """User id; null: root."""
+    reasons: dict[str, Text] = {}
+    """Privilege to its reason: root, host-network, ipc-lock ..."""
+
+
+class EngineSpec(Model):
+    """One engine (or plug-in build of one)."""
+
+    title: Text
+    extends: Name | None = None
+    """Engine whose flag table (at `upstream` of the version) this one's is added to."""
+    chip_families: Items[Name]
+    priority: int = 0
+    """Higher is taken first where several engines serve a chip."""
+    default_version: Text
+    default_because: Text
+    versions: Items[Version]
+    flags: dict[FlagName, Flag]
+    flags_read: Items[ReadRelease] = ()
+    fields: dict[str, Field_]
+    env: Items[str] = ()
+    """Variables that the engine or its runtime reads."""
+    rules: Items[Rule]
+    layout_rules: Items[LayoutRule]
+    supports: Items[Support]
+    known_bad: Items[KnownBad] = ()
+    memory: Memory
+    efficiency: Items[Efficiency]
+    acceptance: dict[Literal["mtp", "dspark"], dict[str, Fact[float]]] = {}
+    """Tokens accepted for each step, by draft method and number of speculative tokens."""
+    endpoint: Endpoint
+    multi_node: MultiNode | None = None
+    container: Container

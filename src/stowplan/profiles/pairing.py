@@ -1,0 +1,41 @@
+"""Pairings: what a user writes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from stowplan.profiles.fact import Model, Name, Settings, Text
+from stowplan.profiles.recipe import Layout
+
+
+def _layout_or_roles(value: object) -> str:
+    by_role = isinstance(value, dict) and value and all(isinstance(v, dict) for v in value.values())
+    return "roles" if by_role else "layout"
+
+
+Layouts = Annotated[
+    Annotated[Layout, Tag("layout")] | Annotated[dict[Name, Layout], Tag("roles")], Discriminator(_layout_or_roles)
+]
+
+
+class PairingSpec(Model):
+    """Variant x hardware x use case; what is left out is planned, what is given is pinned and checked."""
+
+    variant: Name
+    server: Name
+    use_case: Name
+    site: Name = "default"
+    nodes: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Hosts of one replica."""
+    replicas: Annotated[int, Field(ge=1, le=10_000)] = 1
+    engine: Text | None = None
+    """`NAME` or `NAME@VERSION`."""
+    checkpoint: Text | None = None
+    device_layer: Name | None = None
+    mode: Literal["aggregated", "disaggregated"] | None = None
+    layout: Layouts | None = None
+    """Of every role, or by role."""
+    set: Settings = {}
+    """Key of the plan to value, for example `flags.--max-model-len: 131072`."""

@@ -1,0 +1,77 @@
+"""Recipes: documented deployments, as a layout plus what deviates from the rules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stowplan.profiles.fact import Date, Items, Model, Name, Settings, Text
+from stowplan.profiles.rule import Set
+
+Evidence = Literal[
+    "recipe_hw_verified",
+    "cookbook_verified",
+    "vendor_doc",
+    "ci_baseline",
+    "vendor_recipe_benchmarked",
+    "vendor_recipe_day0",
+    "project_guide",
+    "platform_doc",
+    "community",
+    "upstream_pr_test",
+]
+
+
+class Layout(Model):
+    """Parallelism of one replica: devices = tp x dp x pp; ep is the expert-parallel group (1: off)."""
+
+    tp: Annotated[int, Field(ge=1)] = 1
+    dp: Annotated[int, Field(ge=1)] = 1
+    ep: Annotated[int, Field(ge=1)] = 1
+    pp: Annotated[int, Field(ge=1)] = 1
+
+    @property
+    def devices(self) -> int:
+        """Devices of one replica."""
+        return self.tp * self.dp * self.pp
+
+
+class RecipeRole(Model):
+    """One role of the deployment."""
+
+    nodes: int
+    layout: Layout
+    set: Set = Set()
+    """What the rules do not already give."""
+
+
+class Difference(Model):
+    """A place where the documented command and ours differ on purpose."""
+
+    key: Text
+    documented: Text
+    reason: Text
+
+
+class RecipeSpec(Model):
+    """One documented deployment."""
+
+    title: Text
+    variant: Name
+    servers: Items[Name]
+    """Servers that the document names or that its hardware is; a plan on them is `documented`."""
+    chips: Items[Name]
+    """Chips it was shown on; on another server with one of them a plan follows it as `derived`."""
+    engine: Name
+    versions: Text
+    checkpoint: Text
+    mode: Literal["aggregated", "disaggregated"]
+    use_cases: Items[Name] = ()
+    """Only for these; empty: any."""
+    roles: dict[Name, RecipeRole]
+    evidence: Evidence
+    published: Settings = {}
+    differences: Items[Difference] = ()
+    sources: Items[Text]
+    as_of: Annotated[Date, Field(alias="as_of")]

@@ -1,0 +1,126 @@
+"""Rules: settings with a condition, a reason and a source. The one way to set anything."""
+
+from __future__ import annotations
+
+import operator
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from stowplan.profiles.fact import Items, Model, Name, Settings, Text, Versions, as_tuple
+from stowplan.versions import in_range
+
+_SIGNS = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+_COMPARISON = re.compile(r"(>=|<=|==|!=|>|<) ?([0-9]+)")
+
+
+def _one_or_many(value: object) -> object:
+    return (value,) if isinstance(value, str) else as_tuple(value)
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+Comparison = Annotated[str, Field(pattern=r"^(>=|<=|==|!=|>|<) ?[0-9]+$")] | int
+
+
+class When(Model):
+    """All that is given must hold; a list holds when one of its names does."""
+
+    role: Names | None = None
+    mode: Names | None = None
+    chip: Names | None = None
+    chip_family: Names | None = None
+    server: Names | None = None
+    variant: Names | None = None
+    variant_family: Names | None = None
+    checkpoint_format: Names | None = None
+    draft: Names | None = None
+    use_case: Names | None = None
+    version: Versions | None = None
+    tp: Comparison | None = None
+    dp: Comparison | None = None
+    ep: Comparison | None = None
+    nodes: Comparison | None = None
+
+    def keys(self) -> frozenset[str]:
+        """The conditions that are given; their number is how specific the rule is."""
+        return frozenset(self.model_fields_set)
+
+
+class Set(Model):
+    """What a rule sets: engine flags (typed, keyed) and environment variables."""
+
+    flags: Settings = {}
+    env: dict[str, str] = {}
+
+
+class Rule(Model):
+    """Under `when`, `set`, because of `reason`, as `source` says."""
+
+    id: Name
+    when: When = When()
+    set: Set
+    reason: Text
+    source: Text
+
+
+class LayoutRule(Model):
+    """A limit on layouts: the method is Python, its condition and numbers are here."""
+
+    id: Name
+    method: Name
+    when: When = When()
+    numbers: Items[int] = ()
+    unless: Settings = {}
+    """Flags that lift the limit when all of them are set so."""
+    reason: Text
+    source: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What conditions are asked of: one role of one pairing under one layout."""
+
+    role: str
+    mode: str
+    chip: str
+    chip_family: tuple[str, ...]
+    server: str
+    variant: str
+    variant_family: str
+    checkpoint_format: str
+    draft: str
+    use_case: str
+    version: str
+    tp: int
+    dp: int
+    ep: int
+    nodes: int
+
+
+def holds(when: When, context: Context) -> bool:
+    """Whether all conditions of `when` hold."""
+    return all(_holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set)
+
+
+def _holds(wanted: object, actual: object) -> bool:
+    if isinstance(actual, int):
+        return _compare(wanted, actual)
+    if isinstance(wanted, tuple):
+        return bool({*wanted} & {*actual} if isinstance(actual, tuple) else actual in wanted)
+    return in_range(str(actual), str(wanted))
+
+
+def _compare(wanted: object, actual: int) -> bool:
+    if isinstance(wanted, int):
+        return wanted == actual
+    sign, number = _COMPARISON.fullmatch(str(wanted)).groups()  # type: ignore[union-attr]
+    return bool(_SIGNS[sign](actual, int(number)))

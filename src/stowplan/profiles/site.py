@@ -1,0 +1,73 @@
+"""Sites: what only the people who run the cluster know."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stowplan.profiles.fact import Items, Model, Name, Text
+
+Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+KubernetesMinor = Annotated[str, Field(pattern=r"^1\.[0-9]{2}$")]
+
+
+class Weights(Model):
+    """The volume that holds checkpoints, and where they come from."""
+
+    storage_class: str = ""
+    """Empty: the cluster's default class; it must offer ReadWriteMany."""
+    access_mode: Literal["ReadWriteMany", "ReadOnlyMany"] = "ReadWriteMany"
+    headroom_percent: int = 10
+    """Room beyond the checkpoint's bytes."""
+    endpoint: str = ""
+    """Mirror of the model hub; empty: the hub itself."""
+    token_secret: str = ""
+    """Secret with key `token`; empty: anonymous download."""
+    revisions: dict[str, str] = {}
+    """Checkpoint id to the commit to download."""
+    download_image: str | None = None
+    """Image with the hub's client; null: the one of `deviceLayer`-independent default."""
+
+
+class Network(Model):
+    """How pods of one group reach each other."""
+
+    interface: str = ""
+    """Network interface of the host for collectives; needed where a group spans hosts."""
+    rdma_resource: str = ""
+    """Extended resource of the RDMA device plugin; site-chosen everywhere."""
+
+
+class SiteSpec(Model):
+    """One cluster, or one kind of cluster."""
+
+    title: Text
+    kubernetes: KubernetesMinor
+    kubelet_root: Text = "/var/lib/kubelet"
+    namespace: Label = "deepseek-v4"
+    registry_mirrors: dict[str, str] = {}
+    """Registry host to the mirror that stands for it in image names."""
+    pull_secrets: Items[str] = ()
+    images: dict[str, str] = {}
+    """Component, engine or quantizer without a public image, to the site's image."""
+    device_memory: dict[Name, int] = Field(default_factory=dict, alias="deviceMemoryMib")
+    """Chip to MiB that its driver reports here, where the catalogue does not know or the site measured."""
+    host_memory: dict[Name, float] = Field(default_factory=dict, alias="hostMemoryGib")
+    """Server to GiB."""
+    max_nodes: Annotated[int, Field(ge=1)] = 8
+    """Hosts that one replica may span."""
+    super_pod_size: int | None = None
+    """Devices of one physical super-pod."""
+    weights: Weights = Weights()
+    network: Network = Network()
+    monitoring: bool = True
+    """Render PodMonitor and PrometheusRule (needs the Prometheus operator's kinds)."""
+    allow_from: Items[str] = ()
+    """Namespaces whose pods may call the endpoint, beside the own one."""
+    node_selector: dict[str, str] = {}
+    tolerations: Items[dict[str, str]] = ()
+    prices: dict[Name, float] = {}
+    """Server to price of one device-hour, in the site's currency."""
+    power: dict[Name, float] = {}
+    """Server to watt of one device."""

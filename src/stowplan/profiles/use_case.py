@@ -1,0 +1,53 @@
+"""Use cases: how long, how alike, how many, how fast."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import model_validator
+
+from stowplan.profiles.fact import Fact, Model, Sourced, Text
+
+
+class Lengths(Sourced):
+    """Distribution of lengths, tokens."""
+
+    mean: int
+    p50: int
+    p90: int
+    p99: int
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.p50 <= self.p90 <= self.p99:
+            raise ValueError("lengths must not fall from p50 to p90 to p99")
+        return self
+
+
+class Load(Sourced):
+    """What one replica must carry."""
+
+    concurrency: int
+    """Requests in flight."""
+
+
+class Objectives(Sourced):
+    """Latency objectives: TTFT of the median request, TPOT = (end to end - TTFT) / (output - 1)."""
+
+    ttft_ms: float
+    tpot_ms: float
+
+
+class UseCaseSpec(Model):
+    """One use of a served model."""
+
+    title: Text
+    description: Text
+    input_tokens: Lengths
+    output_tokens: Lengths
+    prefix_reuse: Fact[float]
+    """Share of the input tokens that a prefix cache holds, 0 to 1."""
+    load: Load
+    objectives: Objectives
+    context_limit: int | None = None
+    """Requests are cut to this many tokens, input and output together."""

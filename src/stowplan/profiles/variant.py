@@ -1,0 +1,189 @@
+"""Model variants: the architecture as tensors with symbolic shapes, checkpoints, draft modules."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from stowplan.profiles.fact import Date, Fact, Items, Model, Name, Sourced, Text
+from stowplan.profiles.hardware import NumberFormat
+
+Split = Literal["replicated", "tensor", "expert"]
+Storage = Literal[
+    "bf16",
+    "f32",
+    "int64",
+    "fp8-block",
+    "fp8-row",
+    "mxfp8",
+    "mxfp4",
+    "nvfp4",
+    "int8-channel",
+    "int4-channel",
+    "int4-group",
+]
+TensorClass = Literal[
+    "routed_experts",
+    "shared_experts",
+    "attention",
+    "indexer",
+    "compressor",
+    "router",
+    "mhc",
+    "norms",
+    "embed",
+    "lm_head",
+    "engram",
+    "vision",
+    "draft",
+]
+Draft = Literal["mtp", "dspark"]
+Symbol = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Expression = Annotated[str, Field(pattern=r"^[a-z0-9_ +*/()]+$")] | int
+
+
+class LayerSet(Model):
+    """Some layers of a stack: exactly one of the ways to say which."""
+
+    ratio: int | None = None
+    """Layers whose KV compression ratio this is."""
+    first: int | None = None
+    after: int | None = None
+    indices: Items[int] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        given = [v for v in (self.ratio, self.first, self.after, self.indices) if v is not None]
+        if len(given) != 1:
+            raise ValueError("a layer set says exactly one of ratio, first, after, indices")
+        return self
+
+
+class Tensor(Model):
+    """One parameter tensor, repeated over the layers of its block."""
+
+    name: Text
+    shape: Items[Expression]
+    """Dimensions as expressions over the architecture's numbers: [out, in]."""
+    storage: Storage = "bf16"
+    """Format in the native checkpoint."""
+    part: Symbol
+    """The finer class that quantization policies name."""
+    split: Split = "replicated"
+    copies: Expression = 1
+    """How many tensors of this shape one layer holds (for example one for each expert)."""
+
+
+class Block(Model):
+    """Tensors of one tensor class that stand together in a layer."""
+
+    tensor_class: TensorClass
+    tensors: Items[Tensor]
+
+
+class Stack(Model):
+    """Layers built from blocks; `where` limits a block to a layer set."""
+
+    prefix: str
+    """Name before each tensor's; `{layer}` is the layer's number."""
+    layers: Expression
+    blocks: Items[Symbol]
+    where: dict[Symbol, Symbol] = {}
+
+
+class CompressRatios(Model):
+    """KV compression ratio by layer: `start`, then `cycle` repeated, then `end`."""
+
+    start: Items[int] = ()
+    cycle: Items[int] = ()
+    end: Items[int] = ()
+
+
+class KvRecord(Fact[int]):
+    """Bytes of one stored cache entry."""
+
+
+class KvCache(Model):
+    """What one sequence keeps: records by cache format, and the compressor's running state."""
+
+    window: int
+    """Tokens of the sliding window that every layer keeps."""
+    main: dict[Symbol, KvRecord]
+    """Bytes of one latent entry, by cache format."""
+    index: dict[Symbol, KvRecord]
+    """Bytes of one indexer entry, by cache format."""
+    index_layers: Symbol | None = None
+    """Layer set that keeps indexer entries; none: all layers with a ratio that has them."""
+    main_layers: Symbol | None = None
+    """Layer set that keeps compressed entries; none: every layer with a compression ratio."""
+    state: dict[str, Fact[int]]
+    """Compressor state of one layer with that ratio, bytes for each sequence."""
+    state_entries: dict[str, int] = {}
+    """Raw tokens that the compressor state of that ratio covers."""
+
+
+class Architecture(Sourced):
+    """The numbers of one model family and the tensors that they shape."""
+
+    numbers: dict[Symbol, int]
+    compress_ratios: CompressRatios
+    layer_sets: dict[Symbol, LayerSet]
+    blocks: dict[Symbol, Block]
+    stacks: Items[Stack]
+    drafts: dict[Draft, Items[Stack]] = {}
+    kv: KvCache
+
+
+class Size(Sourced):
+    """A published size of a checkpoint."""
+
+    bytes: int
+    exact: bool
+    """False where the source rounds."""
+
+
+class Checkpoint(Model):
+    """Published weights of a variant, by tensor class or `class.part`."""
+
+    id: Text
+    hubs: Items[Literal["huggingface", "modelscope"]]
+    producer: Text
+    format: Name
+    """One word for rules and people: native, w8a8, w4a8, nvfp4, bf16 ..."""
+    compute: Items[NumberFormat]
+    """Number formats that the chip must run (natively or by its fallback)."""
+    storage: dict[str, Storage] = {}
+    """Where it differs from the native format: `class` or `class.part` to storage."""
+    draft: Draft | None
+    families: Items[Name] = ()
+    """Chip families that it was made for; empty: any that runs its formats."""
+    converted: Name | None = None
+    """Made by this quantizer from the native checkpoint and not published: it must be run."""
+    size: Size | None = None
+    revision: str | None = None
+    """Commit to download; null: not known here, the site pins it."""
+    source: Text
+    as_of: Annotated[Date, Field(alias="as_of")]
+
+
+class VariantSpec(Model):
+    """One released snapshot; only what differs from its family's architecture is said here."""
+
+    title: Text
+    family: Name
+    released: Date
+    license: Text
+    kind: Literal["chat", "base", "vision"]
+    active_parameters: Fact[int]
+    max_context: Fact[int]
+    architecture: Architecture | None = None
+    architecture_of: Name | None = None
+    """The variant whose architecture this one has."""
+    checkpoints: Items[Checkpoint]
+
+    @model_validator(mode="after")
+    def _one_architecture(self) -> Self:
+        if (self.architecture is None) == (self.architecture_of is None):
+            raise ValueError("a variant gives either its architecture or architectureOf")
+        return self
