@@ -1,0 +1,118 @@
+"""A chosen layout in; every number and name of its Kubernetes objects out, so that rendering decides nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from math import ceil
+from typing import Any, get_args
+
+from stowplan.fit.ledger import GIB
+from stowplan.plan.document import checkpoint_bytes, image, revision
+from stowplan.plan.model import Candidate, Plan
+from stowplan.profiles.device_layer import PodSecurity
+
+_NAME_LENGTH = 40
+_HASH_LENGTH = 6
+_PROBE_PERIOD = 10
+_GRACE_BEYOND_SHUTDOWN = 60
+_LEVELS: tuple[str, ...] = get_args(PodSecurity)
+
+
+def object_name(pairing: str) -> str:
+    """A pairing's name as Kubernetes object name: dots become dashes, longer ones are cut with a hash."""
+    name = pairing.replace(".", "-")
+    if len(name) <= _NAME_LENGTH:
+        return name
+    mark = hashlib.sha256(pairing.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{name[: _NAME_LENGTH - _HASH_LENGTH - 1].rstrip('-')}-{mark}"
+
+
+def namespace(base: str, level: str) -> str:
+    """The site's namespace for a pod-security level; the strictest has the plain name."""
+    return base if level == "restricted" else f"{base}-{level}"
+
+
+def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
+    """Names, ports, probes, resources, security and volumes of the pairing's one role."""
+    stack, placement, fit = chosen.stack, chosen.placement, chosen.fit
+    engine, site = stack.engine, plan.pairing.site
+    if plan.layer is None:
+        raise ValueError("a chosen layout has a device layer")
+    container, endpoint, layer = engine.container, engine.endpoint, plan.layer
+    grouped = placement.nodes > 1
+    reasons = _reasons(chosen, plan, grouped=grouped)
+    level = pod_security(layer.spec.workload.pod_security, reasons)
+    size = checkpoint_bytes(plan, chosen)
+    port = int(chosen.settings.get("flags", engine.fields["port"].flag))
+    budget = size / 1e9 / (engine.memory.load_rate.value or 1) + (engine.memory.warmup_seconds.value or 0)
+    root = container.run_as is None or "root" in layer.spec.workload.reasons
+    return {
+        "name": object_name(plan.pairing.name),
+        "namespace": namespace(site.namespace, level),
+        "podSecurity": level,
+        "image": image(plan, chosen),
+        "ports": {"http": port, **({"rpc": engine.multi_node.rpc_port} if grouped and engine.multi_node else {})},
+        "probes": {
+            "health": endpoint.health,
+            "models": endpoint.models,
+            "startup": {
+                "periodSeconds": _PROBE_PERIOD,
+                "failureThreshold": ceil(budget / _PROBE_PERIOD),
+                "budgetSeconds": ceil(budget),
+            },
+        },
+        "gracePeriodSeconds": endpoint.shutdown_seconds + _GRACE_BEYOND_SHUTDOWN,
+        "resources": {
+            "name": layer.server.resource,
+            "devices": placement.devices_per_node,
+            "cpu": ceil((container.cpu_per_device.value or 1) * placement.devices_per_node),
+            "sharedMemoryGib": ceil(fit.host_shared / GIB),
+            "memoryGib": ceil((fit.host_pinned + fit.host_shared + fit.host_process) / GIB),
+            "requestedMemoryGib": ceil((fit.host_pinned + fit.host_process) / GIB),
+        },
+        "security": {
+            "runAsUser": None if root else container.run_as,
+            "hostNetwork": "host-network" in reasons,
+            "seccomp": layer.spec.workload.seccomp,
+            "capabilities": _capabilities(chosen, plan, reasons),
+            "reasons": reasons,
+        },
+        "weights": {
+            "claimGib": ceil(size * (1 + site.weights.headroom_percent / 100) / GIB),
+            "path": f"/models/{stack.checkpoint.id}",
+            "revision": revision(plan, chosen),
+            "hub": stack.checkpoint.hubs[0] if stack.checkpoint.hubs else None,
+        },
+    }
+
+
+def pod_security(level: str, reasons: dict[str, str]) -> str:
+    """The strictest pod-security level that admits the pod."""
+    needed = [level]
+    if {"host-network", "host-path", "ipc-lock"} & reasons.keys():
+        needed.append("privileged")
+    if {"root", "seccomp"} & reasons.keys():
+        needed.append("baseline")
+    return max(needed, key=_LEVELS.index)
+
+
+def _reasons(chosen: Candidate, plan: Plan, *, grouped: bool) -> dict[str, str]:
+    """Privilege to reason, of the layer and of the engine, as far as this pod asks for it."""
+    layer = plan.layer
+    stated = dict(layer.spec.workload.reasons) if layer else {}
+    if layer and not layer.server.host_paths:
+        stated.pop("host-path", None)
+    for privilege, reason in chosen.stack.engine.container.reasons.items():
+        if privilege in ("host-network", "ipc-lock") and not grouped:
+            continue
+        stated[privilege] = f"{stated[privilege]} {reason}" if privilege in stated else reason
+    return dict(sorted(stated.items()))
+
+
+def _capabilities(chosen: Candidate, plan: Plan, reasons: dict[str, str]) -> dict[str, list[str]]:
+    del chosen
+    stated = plan.layer.spec.workload.capabilities if plan.layer else {}
+    drop, add = list(stated.get("drop", ("ALL",))), list(stated.get("add", ()))
+    if "ipc-lock" in reasons:
+        add.append("IPC_LOCK")
+    return {"drop": drop, **({"add": sorted(add)} if add else {})}

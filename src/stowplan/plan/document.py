@@ -1,0 +1,235 @@
+"""A plan as plain data: the machine-readable plan, and all that `explain` needs beside the manifests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from stowplan.fit.weights import weights
+from stowplan.pairing import Pairing
+from stowplan.plan.model import Candidate, Plan, Reason
+from stowplan.plan.planner import loses_by
+from stowplan.plan.quantization import classes, decision, toolchain
+from stowplan.profiles.engine import Version
+from stowplan.profiles.kinds import API_VERSION
+
+_ALTERNATIVES = 8
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """The plan in the stable shape of `stowplan plan -o json`."""
+    spec, site = plan.pairing.spec, plan.pairing.site
+    document: dict[str, Any] = {
+        "apiVersion": API_VERSION,
+        "kind": "Plan",
+        "pairing": {
+            "name": plan.pairing.name,
+            "variant": spec.variant,
+            "server": spec.server,
+            "useCase": spec.use_case,
+            "site": spec.site,
+            "kubernetes": site.kubernetes,
+            "replicas": spec.replicas,
+        },
+        "verdict": plan.verdict,
+        "sources": list(plan.sources),
+        "assumptions": list(plan.assumptions),
+        "reasons": [_reason(reason) for reason in plan.reasons],
+    }
+    if plan.layer is not None:
+        document["deviceLayer"] = {
+            "name": plan.layer.name,
+            "version": plan.layer.spec.version,
+            "resourceName": plan.layer.server.resource,
+        }
+    if plan.chosen is not None:
+        document |= _chosen(plan, plan.chosen)
+    return document
+
+
+def candidate_documents(plan: Plan) -> list[dict[str, Any]]:
+    """Every layout that was considered, best first, each with its rank and what it loses by."""
+    base = plan_document(plan)
+    documents = []
+    for rank, candidate in enumerate(plan.candidates, start=1):
+        verdict = plan.verdict if candidate is plan.chosen else "derived" if candidate.feasible else "infeasible"
+        chosen = plan.chosen or candidate
+        documents.append(
+            base
+            | _chosen(plan, candidate, brief=True)
+            | {
+                "verdict": verdict,
+                "rank": rank,
+                "reasons": [_reason(reason) for reason in candidate.reasons],
+                "losesBy": "" if candidate is plan.chosen else loses_by(candidate, chosen),
+            }
+        )
+    return documents
+
+
+def digest(document: dict[str, Any]) -> str:
+    """Short digest of a plan, for annotations."""
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    return {"code": reason.code, "message": reason.message, **reason.numbers}
+
+
+def _chosen(plan: Plan, candidate: Candidate, *, brief: bool = False) -> dict[str, Any]:
+    stack, pairing = candidate.stack, plan.pairing
+    made_by = toolchain(pairing, stack)
+    quantization: dict[str, Any] = {"decision": decision(stack), "toolchain": made_by[0] if made_by else None}
+    if not brief:
+        quantization["classes"] = list(classes(pairing, stack))
+    document: dict[str, Any] = {
+        "checkpoint": {
+            "id": stack.checkpoint.id,
+            "quantization": stack.checkpoint.format,
+            "bytes": checkpoint_bytes(plan, candidate),
+            "revision": revision(plan, candidate),
+        },
+        "quantization": quantization,
+        "engine": {"name": stack.engine_name, "version": stack.version.version, "image": image(plan, candidate)},
+        "recipe": candidate.recipe[0] if candidate.recipe else None,
+        "roles": [_role(plan, candidate)],
+    }
+    if not brief:
+        document["decisions"] = _decisions(candidate)
+        document["ledger"] = [
+            {
+                "name": line.name,
+                "bytes": line.bytes,
+                "formula": line.formula,
+                "source": line.source,
+                "confidence": line.confidence,
+            }
+            for line in candidate.fit.lines
+        ]
+        document["alternatives"] = [_alternative(other, candidate) for other in plan.candidates[1 : _ALTERNATIVES + 1]]
+    return document
+
+
+def image(plan: Plan, candidate: Candidate) -> str:
+    """The engine's image for the chip: the site's own, else the catalogue's behind the site's mirror; empty: none."""
+    return _image(plan.pairing, candidate.stack.engine_name, candidate.stack.version)
+
+
+def server_image(plan: Plan) -> str:
+    """The image that tests a host: of the engine that is preferred for its chip, whatever a pairing pins."""
+    families = {*plan.pairing.chip.families}
+    engines = [
+        (e.priority, name, e) for name, e in plan.pairing.catalog.engines.items() if families & {*e.chip_families}
+    ]
+    _, name, engine = max(engines, key=lambda item: item[:2])
+    return _image(plan.pairing, name, next(v for v in engine.versions if v.version == engine.default_version))
+
+
+def _image(pairing: Pairing, engine: str, version: Version) -> str:
+    if engine in pairing.site.images:
+        return pairing.site.images[engine]
+    families = [family for family in pairing.chip.families if family in version.images]
+    found = version.images[families[-1]] if families else None
+    return mirrored(found, pairing.site.registry_mirrors) if found else ""
+
+
+def mirrored(image_name: str, mirrors: dict[str, str]) -> str:
+    """An image name with its registry replaced by the site's mirror of it."""
+    host, slash, rest = image_name.partition("/")
+    explicit = bool(slash) and ("." in host or ":" in host)
+    registry, path = (host, rest) if explicit else ("docker.io", image_name)
+    return f"{mirrors[registry]}/{path}" if registry in mirrors else image_name
+
+
+def revision(plan: Plan, candidate: Candidate) -> str | None:
+    """The commit to download: the site's pin, else the catalogue's."""
+    checkpoint = candidate.stack.checkpoint
+    return plan.pairing.site.weights.revisions.get(checkpoint.id, checkpoint.revision)
+
+
+def checkpoint_bytes(plan: Plan, candidate: Candidate) -> int:
+    """Bytes of the checkpoint on disk: published where exactly known, else from the shapes."""
+    size = candidate.stack.checkpoint.size
+    if size and size.exact:
+        return size.bytes
+    return weights(plan.pairing.architecture, candidate.stack.checkpoint, candidate.stack.checkpoint.draft).total
+
+
+def _role(plan: Plan, candidate: Candidate) -> dict[str, Any]:
+    layout, fit, placement = candidate.placement.layout, candidate.fit, candidate.placement
+    use_case = plan.pairing.use_case
+    lengths = use_case.input_tokens.mean + use_case.output_tokens.mean
+    limit = plan.pairing.variant.max_context.value or fit.tuning.max_model_len
+    bands = candidate.estimate
+    return {
+        "name": "server",
+        "replicas": plan.pairing.spec.replicas,
+        "nodes": placement.nodes,
+        "devicesPerNode": placement.devices_per_node,
+        "parallelism": {"tp": layout.tp, "dp": layout.dp, "ep": layout.ep, "pp": layout.pp},
+        "flags": candidate.settings.flags,
+        "env": candidate.settings.env,
+        "memory": {
+            "device": {
+                "total": fit.device_bytes,
+                "reserved": fit.reserved,
+                "weights": {**dict(sorted(fit.weights.items())), "total": fit.weights_total},
+                "kvCache": fit.capacity.kv_cache_bytes,
+                "activations": fit.activations,
+                "graphs": fit.graphs,
+                "communication": fit.communication,
+                "overhead": fit.overhead,
+                "free": fit.free,
+            },
+            "host": {
+                "pinned": fit.host_pinned,
+                "sharedMemory": fit.host_shared,
+                "total": fit.host_pinned + fit.host_shared + fit.host_process,
+            },
+        },
+        "capacity": {
+            "scope": "dp-rank",
+            "kvCacheBytes": fit.capacity.kv_cache_bytes,
+            "logTokens": fit.capacity.log_tokens,
+            "concurrencyAtMaxModelLen": round(fit.capacity.concurrency, 2),
+            "requestsAtUseCase": round(fit.requests(lengths), 1),
+            "longestContext": fit.longest_context(limit),
+            "maxModelLen": fit.tuning.max_model_len,
+        },
+        "estimate": None
+        if bands is None
+        else {
+            "ttftMs": list(bands.ttft_ms),
+            "tpotMs": list(bands.tpot_ms),
+            "outputTokensPerSecondPerDevice": list(bands.output_tokens_per_second_per_device),
+            "concurrency": bands.concurrency,
+        },
+        "headroom": round(candidate.headroom, 2),
+        "misses": list(candidate.misses),
+    }
+
+
+def _decisions(candidate: Candidate) -> list[dict[str, Any]]:
+    return [
+        {
+            "key": key,
+            "value": value,
+            "setBy": f"{origin.kind} {origin.name}",
+            "reason": origin.reason,
+            "source": origin.source,
+        }
+        for key, value, origin in candidate.settings.origins()
+    ]
+
+
+def _alternative(other: Candidate, chosen: Candidate) -> dict[str, Any]:
+    layout = other.placement.layout
+    return {
+        "checkpoint": other.stack.checkpoint.id,
+        "nodes": other.placement.nodes,
+        "devicesPerNode": other.placement.devices_per_node,
+        "parallelism": {"tp": layout.tp, "dp": layout.dp, "ep": layout.ep, "pp": layout.pp},
+        "losesBy": loses_by(other, chosen),
+    }

@@ -1,0 +1,272 @@
+"""One stack under one layout: settings, ledger, capacity, estimate, and what speaks against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+from typing import Any
+
+from stowplan.estimate import Estimate, Rates, Work, estimate
+from stowplan.fit.ledger import GIB, MIB, Fit, Fitter, Tuning
+from stowplan.fit.weights import weights
+from stowplan.pairing import Pairing
+from stowplan.plan.flags import unknown_flags
+from stowplan.plan.layouts import Placement, violations
+from stowplan.plan.model import Candidate, Layer, Reason, Stack
+from stowplan.plan.settings import Origin, Settings, apply_rules, put_set
+from stowplan.profiles.engine import Efficiency
+from stowplan.profiles.recipe import RecipeSpec
+from stowplan.profiles.rule import Context, holds
+from stowplan.versions import in_range
+
+Recipe = tuple[str, RecipeSpec]
+_ROUND_TO = 256
+_LEAST_SEQS = 16
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """What does not change between the layouts of one stack."""
+
+    pairing: Pairing
+    stack: Stack
+    layer: Layer
+    device_mib: int
+    role: str = "server"
+
+    @cached_property
+    def fitter(self) -> Fitter:
+        """The ledger's constant part."""
+        return Fitter(
+            architecture=self.pairing.architecture,
+            weights=weights(self.pairing.architecture, self.stack.checkpoint, self.stack.draft),
+            memory=self.stack.engine.memory,
+            device_bytes=self.device_mib * MIB,
+            memory_per_device_gib=self.stack.engine.container.memory_per_device.value or 0,
+            draft=self.stack.draft,
+        )
+
+    @cached_property
+    def rates(self) -> Rates:
+        """Peaks of the chip for the formats that run."""
+        chip = self.pairing.chip
+        rate = None
+        for name in self.stack.checkpoint.compute:
+            key = {"mxfp4": "fp4", "nvfp4": "fp4", "mxfp8": "fp8", "int4": "int8"}.get(name, name)
+            key = "bf16" if name in chip.formats.fallback else key
+            fact = chip.dense_rates.get(key)  # type: ignore[call-overload]
+            value = fact.value if fact else None
+            rate = value if rate is None else min(rate, value or rate)
+        bandwidth, link = chip.memory_bandwidth.value, chip.link.value
+        return Rates(
+            rate * 1e12 if rate else None, bandwidth * 1e9 if bandwidth else None, link * 1e9 if link else None
+        )
+
+    @property
+    def required_context(self) -> int:
+        """Tokens of the longest request of the use case, input and output."""
+        use_case = self.pairing.use_case
+        longest = use_case.input_tokens.p99 + use_case.output_tokens.p99
+        wanted = ceil(longest / _ROUND_TO) * _ROUND_TO
+        limit = min(use_case.context_limit or wanted, self.pairing.variant.max_context.value or wanted)
+        return min(wanted, limit)
+
+    def context(self, placement: Placement) -> Context:
+        """What conditions are asked of."""
+        pairing, layout = self.pairing, placement.layout
+        return Context(
+            role=self.role,
+            mode=pairing.spec.mode or "aggregated",
+            chip=pairing.server.chip,
+            chip_family=pairing.chip.families,
+            server=pairing.spec.server,
+            variant=pairing.spec.variant,
+            variant_family=pairing.variant.family,
+            checkpoint_format=self.stack.checkpoint.format,
+            draft=self.stack.draft or "none",
+            use_case=pairing.spec.use_case,
+            version=self.stack.version.version,
+            tp=layout.tp,
+            dp=layout.dp,
+            ep=layout.ep,
+            nodes=placement.nodes,
+        )
+
+    def settings(self, context: Context, placement: Placement, recipe: Recipe | None) -> Settings:
+        """Rules, then recipe, then what the plan fills in, then the pairing's own pins."""
+        engine, name = self.stack.engine, self.stack.engine_name
+        settings = apply_rules(engine.rules, context, name)
+        if recipe:
+            title, spec = recipe
+            put_set(settings, spec.roles[self.role].set, Origin("recipe", title, spec.title, spec.sources[0]))
+        self._fill(settings, placement)
+        for key, value in self.pairing.spec.set.items():
+            settings.put(
+                tuple(self._role_key(key).split(".", 1)),
+                value,
+                Origin("pairing", self.pairing.name, "pinned", "the pairing's set"),
+            )
+        return settings
+
+    def _role_key(self, key: str) -> str:
+        return key.removeprefix(f"{self.role}.")
+
+    def _fill(self, settings: Settings, placement: Placement) -> None:
+        layout = placement.layout
+        values: dict[str, tuple[Any, str]] = {
+            "tp": (layout.tp, "layout"),
+            "dp": (layout.dp, "layout"),
+            "pp": (layout.pp, "layout"),
+            "expertParallel": (layout.ep > 1, "layout"),
+            "port": (self.stack.engine.endpoint.port, "the engine's endpoint"),
+            "servedModelName": (self.pairing.spec.variant, "clients ask for the variant by its name"),
+        }
+        fields = self.stack.engine.fields
+        if settings.get("flags", fields["maxModelLen"].flag) is None:
+            reason = f"the longest request of use case {self.pairing.spec.use_case}, input and output at p99"
+            values["maxModelLen"] = (self.required_context, reason)
+        if settings.get("flags", fields["maxNumSeqs"].flag) is None:
+            reason = (
+                f"twice the concurrency of use case {self.pairing.spec.use_case}, spread over the data-parallel ranks"
+            )
+            values["maxNumSeqs"] = (
+                max(_LEAST_SEQS, ceil(2 * self.pairing.use_case.load.concurrency / layout.dp)),
+                reason,
+            )
+        for name, (value, reason) in values.items():
+            if name in fields and value != fields[name].omit_when:
+                settings.put(("flags", fields[name].flag), value, Origin("plan", name, reason, "this plan"))
+
+    def tuning(self, settings: Settings) -> Tuning:
+        """The settings that move memory."""
+        fields = self.stack.engine.fields
+        return Tuning(
+            utilization=float(settings.get("flags", self.stack.engine.memory.utilization_flag)),
+            max_model_len=int(settings.get("flags", fields["maxModelLen"].flag)),
+            max_num_batched_tokens=int(settings.get("flags", fields["maxNumBatchedTokens"].flag)),
+            max_num_seqs=int(settings.get("flags", fields["maxNumSeqs"].flag)),
+            env=settings.env,
+        )
+
+    def evaluate(self, placement: Placement, recipe: Recipe | None = None) -> Candidate:
+        """The whole verdict on one layout."""
+        context = self.context(placement)
+        settings = self.settings(context, placement, recipe)
+        tuning = self.tuning(settings)
+        fit = self.fitter.fit(context, placement.layout, placement.devices_per_node, tuning)
+        reasons = tuple(self._reasons(context, placement, settings, fit))
+        wanted = self.pairing.use_case.load.concurrency
+        lengths = self.pairing.use_case.input_tokens.mean + self.pairing.use_case.output_tokens.mean
+        carried = fit.requests(lengths) * placement.layout.dp
+        bands = self._estimate(settings, context, placement, fit, min(wanted, int(carried))) if not reasons else None
+        misses = tuple(self._misses(bands, carried))
+        refuted = carried < wanted or (bands is not None and not bands.may_meet(self.pairing.use_case))
+        meets = not reasons and not (refuted if self._documents(recipe) else misses)
+        return Candidate(
+            self.stack,
+            placement,
+            settings,
+            fit,
+            bands,
+            recipe,
+            reasons,
+            meets,
+            misses,
+            self._miss_ratio(bands),
+            carried / wanted,
+        )
+
+    def _documents(self, recipe: Recipe | None) -> bool:
+        """A recipe for this very server stands until the whole band of the estimate refutes it."""
+        return recipe is not None and self.pairing.spec.server in recipe[1].servers
+
+    def _reasons(self, context: Context, placement: Placement, settings: Settings, fit: Fit) -> Iterator[Reason]:
+        engine, pairing = self.stack.engine, self.pairing
+        for bad in engine.known_bad:
+            if in_range(self.stack.version.version, bad.versions) and holds(bad.when, context):
+                yield Reason(
+                    "F040",
+                    f"{self.stack.engine_name} {self.stack.version.version}: {bad.reason} ({bad.source})",
+                    {"rule": bad.id},
+                )
+        counts = self.layer.server.pod_counts
+        allowed = counts.distributed if placement.nodes > 1 and counts.distributed else counts.single
+        if placement.devices_per_node not in allowed:
+            message = f"{placement.devices_per_node} devices in one pod are not allowed by {self.layer.name} on {pairing.spec.server}; allowed: {', '.join(str(n) for n in allowed)} ({counts.source})"
+            yield Reason("F011", message, {"devices": placement.devices_per_node, "allowed": list(allowed)})
+        for broken in violations(
+            engine.layout_rules, context, placement, pairing.architecture, pairing.server, settings.flags
+        ):
+            yield Reason(
+                "F010", f"{broken.message}: {broken.rule.reason} ({broken.rule.source})", {"rule": broken.rule.id}
+            )
+        yield from unknown_flags(pairing, self.stack, settings.flags)
+        if fit.shortfall:
+            yield _short(fit, pairing.server.unit.device)
+
+    def _estimate(
+        self, settings: Settings, context: Context, placement: Placement, fit: Fit, concurrency: int
+    ) -> Estimate | None:
+        engine = self.stack.engine
+        efficiency = max((e for e in engine.efficiency if holds(e.when, context)), key=_specificity)
+        tokens = (
+            int((settings.get("flags", engine.fields["draft"].flag) or {}).get("num_speculative_tokens", 0))
+            if "draft" in engine.fields
+            else 0
+        )
+        accepted = engine.acceptance.get(self.stack.draft, {}).get(str(tokens)) if self.stack.draft else None
+        work = Work(
+            architecture=self.pairing.architecture,
+            weights=self.fitter.weights,
+            cache=fit.cache,
+            active_parameters=self.pairing.variant.active_parameters.value or 0,
+            use_case=self.pairing.use_case,
+            draft_tokens=tokens,
+            batch_tokens=fit.tuning.max_num_batched_tokens,
+            accepted=(accepted.value if accepted else None) or 1.0,
+        )
+        return estimate(work, placement.layout, self.rates, efficiency, concurrency)
+
+    def _misses(self, bands: Estimate | None, carried: float) -> Iterator[str]:
+        use_case = self.pairing.use_case
+        if carried < use_case.load.concurrency:
+            yield f"carries {carried:.0f} of {use_case.load.concurrency} requests"
+        if bands is not None:
+            for name, band, limit in (
+                ("TTFT", bands.ttft_ms, use_case.objectives.ttft_ms),
+                ("TPOT", bands.tpot_ms, use_case.objectives.tpot_ms),
+            ):
+                if band[1] > limit:
+                    yield f"{name} about {band[1]:,.0f} ms against {limit:,.0f} ms"
+
+    def _miss_ratio(self, bands: Estimate | None) -> float:
+        objectives = self.pairing.use_case.objectives
+        if bands is None:
+            return 1.0
+        return max(1.0, bands.ttft_ms[1] / objectives.ttft_ms, bands.tpot_ms[1] / objectives.tpot_ms)
+
+
+def _specificity(efficiency: Efficiency) -> int:
+    return len(efficiency.when.keys())
+
+
+def _short(fit: Fit, device: str) -> Reason:
+    """The shortfall of a device, in numbers that a reader can add up."""
+    weights_gib, device_gib = fit.weights_total / GIB, fit.device_bytes / GIB
+    need, have = fit.capacity.needed / GIB, fit.capacity.available / GIB
+    left = f"{have:.1f} GiB are left for the cache" if have >= 0 else f"which with the rest is {-have:.1f} GiB too much"
+    message = (
+        f"short by {fit.shortfall / GIB:.1f} GiB per {device}: of {device_gib:.1f} GiB the weights take {weights_gib:.1f}, "
+        f"{left}, and one request of {fit.tuning.max_model_len:,} tokens needs {need:.1f}"
+    )
+    numbers = {
+        "shortfallBytes": fit.shortfall,
+        "shortfallGib": round(fit.shortfall / GIB, 2),
+        "weightsBytes": fit.weights_total,
+        "deviceBytes": fit.device_bytes,
+        "cacheNeededBytes": fit.capacity.needed,
+        "cacheAvailableBytes": fit.capacity.available,
+    }
+    return Reason("F001", message, numbers)

@@ -1,0 +1,63 @@
+"""The catalogue in; a verdict for each variant x server x use case out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from stowplan.catalog import Catalog, Shelf
+from stowplan.diagnostics import Diagnostic, Location, Refused
+from stowplan.pairing import resolve
+from stowplan.plan.model import Plan
+from stowplan.plan.planner import plan
+from stowplan.profiles.pairing import PairingSpec
+
+
+def cells(
+    catalog: Catalog, variants: Collection[str], servers: Collection[str], use_cases: Collection[str], site: str
+) -> Iterator[dict[str, Any]]:
+    """One cell after another; an empty selection takes all.
+
+    Raises:
+        Refused: a selected name that does not exist.
+    """
+    chosen = {
+        "--variant": _chosen(variants, catalog.variants, "variant"),
+        "--server": _chosen(servers, catalog.servers, "server"),
+        "--use-case": _chosen(use_cases, catalog.use_cases, "use-case"),
+    }
+    _chosen([site], catalog.sites, "site")
+    for variant in chosen["--variant"]:
+        for server in chosen["--server"]:
+            for use_case in chosen["--use-case"]:
+                spec = PairingSpec.model_validate(
+                    {"variant": variant, "server": server, "useCase": use_case, "site": site}
+                )
+                yield _cell(plan(resolve(f"{variant}.{server}.{use_case}", spec, catalog)))
+
+
+def _chosen(names: Collection[str], shelf: Shelf[Any], option: str) -> list[str]:
+    unknown = [name for name in names if name not in shelf]
+    if unknown:
+        raise Refused(
+            [
+                Diagnostic("P010", f"unknown {option} '{n}'", Location(f"--{option}"), hint=shelf.unknown(n))
+                for n in unknown
+            ],
+            unreadable=True,
+        )
+    return sorted(names) or list(shelf)
+
+
+def _cell(made: Plan) -> dict[str, Any]:
+    chosen, spec = made.chosen, made.pairing.spec
+    return {
+        "variant": spec.variant,
+        "server": spec.server,
+        "useCase": spec.use_case,
+        "verdict": made.verdict,
+        "devices": chosen.devices if chosen else None,
+        "checkpoint": chosen.stack.checkpoint.id if chosen else None,
+        "engine": f"{chosen.stack.engine_name}@{chosen.stack.version.version}" if chosen else None,
+        "reasons": [reason.message for reason in made.reasons],
+    }

@@ -1,0 +1,98 @@
+"""What a plan is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from stowplan.estimate import Estimate
+from stowplan.fit.ledger import Fit
+from stowplan.pairing import Pairing
+from stowplan.plan.layouts import Placement
+from stowplan.plan.settings import Settings
+from stowplan.profiles.device_layer import DeviceLayerSpec, ServerLayer
+from stowplan.profiles.engine import EngineSpec, Version
+from stowplan.profiles.recipe import RecipeSpec
+from stowplan.profiles.variant import Checkpoint, Draft
+
+Verdict = Literal["documented", "derived", "infeasible", "undocumented"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why not: a code, a sentence, the numbers."""
+
+    code: str
+    message: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Engine version, checkpoint and draft module that go together."""
+
+    engine_name: str
+    engine: EngineSpec
+    version: Version
+    checkpoint: Checkpoint
+    draft: Draft | None
+    notes: tuple[str, ...] = ()
+    """Assumptions that this choice makes."""
+
+    @property
+    def image_families(self) -> dict[str, str | None]:
+        """Images of the version by chip family."""
+        return dict(self.version.images)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The device layer of the pairing's server."""
+
+    name: str
+    spec: DeviceLayerSpec
+    server: ServerLayer
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One layout that was considered, evaluated whole."""
+
+    stack: Stack
+    placement: Placement
+    settings: Settings
+    fit: Fit
+    estimate: Estimate | None
+    recipe: tuple[str, RecipeSpec] | None
+    reasons: tuple[Reason, ...]
+    meets: bool
+    misses: tuple[str, ...]
+    """Objectives of the use case that it does not meet."""
+    miss_ratio: float
+    """The worst of its latencies over the objective, at least 1."""
+    headroom: float
+    """Requests that fit, over the requests asked for."""
+
+    @property
+    def feasible(self) -> bool:
+        """Whether nothing forbids it."""
+        return not self.reasons
+
+    @property
+    def devices(self) -> int:
+        """Devices of one replica."""
+        return self.placement.nodes * self.placement.devices_per_node
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The answer for one pairing; nothing after it decides anything."""
+
+    pairing: Pairing
+    verdict: Verdict
+    chosen: Candidate | None
+    layer: Layer | None
+    reasons: tuple[Reason, ...]
+    assumptions: tuple[str, ...]
+    sources: tuple[str, ...]
+    candidates: tuple[Candidate, ...] = field(default=(), repr=False)

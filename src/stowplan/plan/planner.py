@@ -1,0 +1,298 @@
+"""A pairing in, the plan out: stacks, recipes and a layout search, then the choice and its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from stowplan.diagnostics import Diagnostic, Refused
+from stowplan.fit.ledger import GIB
+from stowplan.pairing import Pairing
+from stowplan.plan.evaluate import Evaluator, Recipe
+from stowplan.plan.layouts import Placement, placements
+from stowplan.plan.model import Candidate, Layer, Plan, Reason, Stack, Verdict
+from stowplan.plan.stacks import stacks
+from stowplan.profiles.recipe import Layout
+
+_OFFERS = 3
+
+
+def plan(pairing: Pairing) -> Plan:
+    """The plan of a pairing; it always answers, with reasons where the answer is no.
+
+    Raises:
+        Refused: what the pairing pins contradicts itself or the catalogue.
+    """
+    _refuse_contradictions(pairing)
+    layer = _layer(pairing)
+    if layer is None:
+        fact = Reason(
+            "F030", f"no device layer in the catalogue serves {pairing.spec.server}", {"fact": "device layer"}
+        )
+        return _negative(pairing, None, "undocumented", [fact])
+    usable, refused, unknown = stacks(pairing)
+    memory, assumption, missing = _device_memory(pairing)
+    if missing:
+        return _negative(pairing, layer, "undocumented", [missing, *unknown])
+    if not usable:
+        return _negative(pairing, layer, *(("undocumented", unknown) if unknown else ("infeasible", refused)))
+    decided = _search(pairing, layer, usable, memory[0])
+    if memory[1] != memory[0]:
+        other = _search(pairing, layer, usable, memory[1])
+        if other.verdict != decided.verdict:
+            fact = Reason("F032", assumption, {"fact": f"{pairing.server.chip} memoryMib"})
+            return _negative(pairing, layer, "undocumented", [fact])
+    return replace(decided, assumptions=(*((assumption,) if assumption else ()), *decided.assumptions))
+
+
+def _refuse_contradictions(pairing: Pairing) -> None:
+    problems = []
+    layout, nodes = pairing.layout("server"), pairing.spec.nodes
+    if pairing.spec.mode == "disaggregated":
+        problems.append(
+            Diagnostic(
+                "P020",
+                "disaggregated serving cannot be planned yet",
+                pairing.locate("mode"),
+                hint="leave mode out, or write aggregated",
+            )
+        )
+    if layout and nodes and layout.devices % nodes:
+        message = f"the layout's {layout.devices} devices do not divide over {nodes} nodes"
+        problems.append(Diagnostic("P021", message, pairing.locate("layout"), hint="devices = tp x dp x pp"))
+    if nodes and nodes > pairing.site.max_nodes:
+        message = f"{nodes} nodes are more than the site's maxNodes, {pairing.site.max_nodes}"
+        problems.append(Diagnostic("P022", message, pairing.locate("nodes")))
+    for key in pairing.spec.set:
+        if not key.removeprefix("server.").startswith(("flags.--", "env.")):
+            message = f"'{key}' is not a key of the plan that can be pinned"
+            problems.append(
+                Diagnostic("P023", message, pairing.locate("set", key), hint="write flags.--NAME or env.NAME")
+            )
+    if problems:
+        raise Refused(problems)
+
+
+def _layer(pairing: Pairing) -> Layer | None:
+    pinned, server = pairing.spec.device_layer, pairing.spec.server
+    layers = pairing.catalog.device_layers
+    if pinned and server not in layers[pinned].servers:
+        known = ", ".join(layers[pinned].servers)
+        raise Refused(
+            [
+                Diagnostic(
+                    "P024",
+                    f"the device layer {pinned} does not serve {server}",
+                    pairing.locate("deviceLayer"),
+                    hint=f"it serves: {known}",
+                )
+            ]
+        )
+    fitting = [(name, spec) for name, spec in layers.items() if server in spec.servers and pinned in (None, name)]
+    fitting = [(name, spec) for name, spec in fitting if pinned or not (spec.managed or spec.experimental)]
+    if not fitting:
+        return None
+    name, spec = max(fitting, key=lambda pair: pair[1].priority)
+    return Layer(name, spec, spec.servers[server])
+
+
+def _device_memory(pairing: Pairing) -> tuple[tuple[int, int], str, Reason | None]:
+    """MiB to plan with (low, high), the assumption it is, and the fact that is missing."""
+    chip, fact = pairing.server.chip, pairing.chip.memory_mib
+    if chip in pairing.site.device_memory:
+        mib = pairing.site.device_memory[chip]
+        return (mib, mib), f"{chip}: {mib:,} MiB, as site {pairing.spec.site} says", None
+    if fact.value is not None:
+        return (fact.value, fact.value), "", None
+    if fact.bounds is None:
+        message = f"the memory of {chip} is unknown; {fact.settled_by}"
+        return (0, 0), "", Reason("F032", message, {"fact": f"{chip} memoryMib", "settledBy": fact.settled_by})
+    low, high = int(fact.bounds.low), int(fact.bounds.high)
+    message = f"the memory of {chip} is unknown, between {low:,} and {high:,} MiB; {fact.settled_by}, or set deviceMemoryMib in the site"
+    return (low, high), message, None
+
+
+def _negative(pairing: Pairing, layer: Layer | None, verdict: Verdict, reasons: list[Reason]) -> Plan:
+    return Plan(pairing, verdict, None, layer, tuple({r.message: r for r in reasons}.values()), (), ())
+
+
+@dataclass(frozen=True)
+class _Searcher:
+    """One stack's candidates on a growing number of hosts."""
+
+    evaluator: Evaluator
+    recipes: tuple[Recipe, ...]
+
+    def on(self, nodes: int) -> Iterator[Candidate]:
+        """Documented layouts first, then every other."""
+        pairing = self.evaluator.pairing
+        pinned = pairing.layout("server")
+        seen = set()
+        for recipe in self.recipes:
+            role = recipe[1].roles.get("server")
+            if role and role.nodes == nodes and pinned in (None, role.layout):
+                placement = Placement(role.layout, nodes, role.layout.devices // nodes)
+                seen.add(placement)
+                yield self.evaluator.evaluate(placement, recipe)
+        for placement in self._placements(nodes, pinned):
+            if placement not in seen:
+                yield self.evaluator.evaluate(placement)
+
+    def _placements(self, nodes: int, pinned: Layout | None) -> Iterator[Placement]:
+        if pinned:
+            if pinned.devices % nodes == 0:
+                yield Placement(pinned, nodes, pinned.devices // nodes)
+            return
+        counts = self.evaluator.layer.server.pod_counts
+        whole = self.evaluator.pairing.server.devices.value or max(counts.single)
+        for devices in [whole] if nodes > 1 else counts.single:
+            yield from placements(nodes, devices)
+
+
+def _search(pairing: Pairing, layer: Layer, usable: list[Stack], device_mib: int) -> Plan:
+    searchers = [_Searcher(Evaluator(pairing, stack, layer, device_mib), _recipes(pairing, stack)) for stack in usable]
+    considered: list[Candidate] = []
+    nodes = [pairing.spec.nodes] if pairing.spec.nodes else _node_counts(pairing)
+    for count in nodes:
+        considered += [c for searcher in searchers for c in searcher.on(count)]
+        if any(c.feasible for c in considered):
+            break
+    feasible = sorted((c for c in considered if c.feasible), key=lambda c: _rank(c, pairing, usable))
+    if not feasible:
+        return _infeasible(pairing, layer, considered, searchers, max(nodes))
+    chosen = feasible[0]
+    verdict: Verdict = "documented" if _documents(chosen, pairing) else "derived"
+    return Plan(
+        pairing,
+        verdict,
+        chosen,
+        layer,
+        (),
+        tuple(_assumptions(chosen, pairing)),
+        tuple(_sources(chosen)),
+        tuple(feasible + [c for c in considered if not c.feasible]),
+    )
+
+
+def _node_counts(pairing: Pairing) -> list[int]:
+    pinned = pairing.layout("server")
+    host = pairing.server.devices.value or 1
+    if pinned:
+        return [max(-(-pinned.devices // host), 1)]
+    return list(range(1, pairing.site.max_nodes + 1))
+
+
+def _recipes(pairing: Pairing, stack: Stack) -> tuple[Recipe, ...]:
+    def fits(recipe: Recipe) -> bool:
+        spec = recipe[1]
+        on_it = pairing.spec.server in spec.servers or pairing.server.chip in spec.chips
+        same = (
+            spec.variant == pairing.spec.variant
+            and spec.engine == stack.engine_name
+            and spec.checkpoint == stack.checkpoint.id
+        )
+        return (
+            on_it
+            and same
+            and spec.mode == "aggregated"
+            and (not spec.use_cases or pairing.spec.use_case in spec.use_cases)
+        )
+
+    return tuple(r for r in pairing.catalog.recipes.items() if fits(r))
+
+
+def _documents(candidate: Candidate, pairing: Pairing) -> bool:
+    return candidate.recipe is not None and pairing.spec.server in candidate.recipe[1].servers
+
+
+def _rank(candidate: Candidate, pairing: Pairing, usable: list[Stack]) -> tuple[object, ...]:
+    """Meets the objective; documented; the preferred stack; follows a recipe; misses least; fewest devices; most headroom."""
+    return (
+        not candidate.meets,
+        not _documents(candidate, pairing),
+        usable.index(candidate.stack),
+        candidate.recipe is None,
+        len(candidate.misses),
+        candidate.miss_ratio,
+        candidate.devices,
+        -candidate.headroom,
+        candidate.placement.layout.dp,
+        -candidate.placement.layout.ep,
+    )
+
+
+def loses_by(candidate: Candidate, chosen: Candidate) -> str:
+    """What a candidate loses to the chosen one by."""
+    if candidate.reasons:
+        return candidate.reasons[0].message
+    if candidate.misses and not chosen.misses:
+        return "; ".join(candidate.misses)
+    if candidate.stack != chosen.stack:
+        return f"checkpoint {candidate.stack.checkpoint.id} with {candidate.stack.engine_name} is preferred less"
+    if chosen.recipe and not candidate.recipe:
+        return f"the chosen layout follows {chosen.recipe[0]}"
+    if candidate.devices != chosen.devices:
+        return f"{candidate.devices} devices against {chosen.devices}"
+    return f"headroom {candidate.headroom:.1f} against {chosen.headroom:.1f}"
+
+
+def _assumptions(chosen: Candidate, pairing: Pairing) -> Iterator[str]:
+    yield from chosen.stack.notes
+    if chosen.recipe and not _documents(chosen, pairing):
+        yield f"follows {chosen.recipe[0]}, which was shown on the same chip in another server; the mapping to {pairing.spec.server} is ours"
+    if chosen.misses:
+        yield f"does not meet the objective of {pairing.spec.use_case}: {'; '.join(chosen.misses)}"
+    if chosen.estimate is None:
+        yield f"no estimate: the catalogue lacks a rate of {pairing.server.chip}"
+    if chosen.fit.method.confidence == "estimate":
+        yield f"cache capacity is a bound ({chosen.fit.method.reason})"
+    if chosen.stack.checkpoint.revision is None and chosen.stack.checkpoint.id not in pairing.site.weights.revisions:
+        yield f"the revision of {chosen.stack.checkpoint.id} is not pinned; set weights.revisions in the site"
+
+
+def _sources(chosen: Candidate) -> Iterator[str]:
+    if chosen.recipe:
+        yield from chosen.recipe[1].sources
+    yield chosen.stack.version.source
+    yield chosen.stack.checkpoint.source
+
+
+def _infeasible(
+    pairing: Pairing, layer: Layer, considered: list[Candidate], searchers: list[_Searcher], most_nodes: int
+) -> Plan:
+    """Reasons of the candidates that came nearest, and changes that were tried and work."""
+    nearest = sorted(considered, key=lambda c: (len(c.reasons), c.fit.shortfall))[:_OFFERS]
+    reasons = {r.message: r for c in nearest[:1] for r in c.reasons}
+    offers = list(_offers(pairing, searchers, most_nodes))
+    for offer in offers:
+        reasons[offer.message] = offer
+    if not offers:
+        message = f"no change that was tried helps: up to {pairing.site.max_nodes} nodes, and every known checkpoint"
+        reasons[message] = Reason("F090", message, {"maxNodes": pairing.site.max_nodes})
+    return Plan(pairing, "infeasible", None, layer, tuple(reasons.values()), (), (), tuple(considered))
+
+
+def _offers(pairing: Pairing, searchers: list[_Searcher], most_nodes: int) -> Iterator[Reason]:
+    """The smallest changes that fit, each evaluated by the same code before it is offered."""
+    for count in range(most_nodes + 1, pairing.site.max_nodes + 1):
+        fitting = [c for s in searchers for c in s.on(count) if c.feasible]
+        if fitting:
+            best = min(fitting, key=lambda c: (c.misses != (), c.recipe is None, -c.headroom))
+            layout, stack = best.placement.layout, best.stack
+            message = (
+                f"{count} nodes would fit: {stack.checkpoint.id} with tp={layout.tp},dp={layout.dp},ep={layout.ep}, "
+                f"{best.fit.capacity.available / GIB:.1f} GiB left for the cache"
+            )
+            yield Reason("F091", message, {"nodes": count, "checkpoint": stack.checkpoint.id})
+            break
+    for searcher in searchers[:1]:
+        longest = max(
+            (
+                c.fit.longest_context(c.fit.tuning.max_model_len)
+                for c in searcher.on(most_nodes)
+                if {r.code for r in c.reasons} == {"F001"}
+            ),
+            default=0,
+        )
+        if longest > 0:
+            yield Reason("F092", f"a shorter context would fit: at most {longest:,} tokens", {"maxModelLen": longest})

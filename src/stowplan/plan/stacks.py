@@ -1,0 +1,126 @@
+"""Which engine version runs which checkpoint on a chip, and with which draft module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stowplan.pairing import Pairing, find_checkpoint
+from stowplan.plan.model import Reason, Stack
+from stowplan.profiles.engine import EngineSpec, Version
+from stowplan.profiles.hardware import ChipSpec
+from stowplan.profiles.variant import Checkpoint, Draft
+from stowplan.versions import in_range
+
+_PREFERENCE = {"native": 0, "w8a8": 1, "w4a8": 1, "fp8": 2, "nvfp4": 3, "mxfp4-quark": 4}
+
+
+def stacks(pairing: Pairing) -> tuple[list[Stack], list[Reason], list[Reason]]:
+    """Usable stacks, best first; why others cannot run; which facts are missing for yet others."""
+    usable: list[Stack] = []
+    refused: list[Reason] = []
+    unknown: list[Reason] = []
+    engines = list(_engines(pairing))
+    if not engines:
+        families = ", ".join(pairing.chip.families)
+        unknown.append(
+            Reason(
+                "F030",
+                f"no engine in the catalogue documents {pairing.variant.family} on {families}",
+                {"fact": "engine support"},
+            )
+        )
+    for checkpoint in _checkpoints(pairing):
+        no, missing, notes = _formats(checkpoint, pairing)
+        refused += no
+        for name, engine in engines:
+            found = _version(pairing, engine, checkpoint)
+            if found is None:
+                unknown.append(_unsupported(pairing, name, checkpoint))
+            elif not no and missing and not _documented(pairing, name, checkpoint):
+                unknown += missing
+            elif not no:
+                version, draft = found
+                usable.append(Stack(name, engine, version, checkpoint, draft, tuple(notes)))
+    usable.sort(
+        key=lambda s: (
+            -s.engine.priority,
+            _PREFERENCE.get(s.checkpoint.format, 9),
+            s.draft is None,
+            s.checkpoint.converted is not None,
+        )
+    )
+    return usable, refused, unknown
+
+
+def _engines(pairing: Pairing) -> Iterator[tuple[str, EngineSpec]]:
+    pinned, _ = pairing.engine
+    for name in [pinned] if pinned else list(pairing.catalog.engines):
+        engine = pairing.catalog.engines[name]
+        if {*engine.chip_families} & {*pairing.chip.families}:
+            yield name, engine
+
+
+def _checkpoints(pairing: Pairing) -> Iterator[Checkpoint]:
+    pinned = pairing.spec.checkpoint
+    ids = [c.id for c in pairing.variant.checkpoints]
+    wanted = find_checkpoint(pinned, ids) if pinned else None
+    for checkpoint in pairing.variant.checkpoints:
+        made_for = not checkpoint.families or {*checkpoint.families} & {*pairing.chip.families}
+        if checkpoint.id == wanted or (wanted is None and made_for):
+            yield checkpoint
+
+
+def _formats(checkpoint: Checkpoint, pairing: Pairing) -> tuple[list[Reason], list[Reason], list[str]]:
+    """Formats that the chip lacks, formats that nobody speaks of, and fallbacks that are taken."""
+    formats, chip = pairing.chip.formats, pairing.server.chip
+    refused, unknown, notes = [], [], []
+    for name in checkpoint.compute:
+        if name in formats.fallback:
+            notes.append(f"{chip} has no {name} arithmetic: {formats.fallback[name]}")
+        elif name in formats.missing:
+            message = f"{checkpoint.id} needs {name}, which {chip} does not have ({formats.source})"
+            refused.append(Reason("F020", message, {"checkpoint": checkpoint.id, "format": name}))
+        elif name not in formats.native:
+            message = f"whether {chip} runs {name}, which {checkpoint.id} needs, is unknown"
+            unknown.append(Reason("F031", message, {"fact": f"{chip} formats.{name}", "checkpoint": checkpoint.id}))
+    return refused, unknown, notes
+
+
+def _documented(pairing: Pairing, engine: str, checkpoint: Checkpoint) -> bool:
+    """Whether a recipe shows this checkpoint on this very server, which settles an unknown format."""
+    return any(
+        r.checkpoint == checkpoint.id and r.engine == engine and pairing.spec.server in r.servers
+        for r in pairing.catalog.recipes.values()
+    )
+
+
+def _version(pairing: Pairing, engine: EngineSpec, checkpoint: Checkpoint) -> tuple[Version, Draft | None] | None:
+    """The version to take and the draft that runs on it: pinned, else the default, else the first that can."""
+    _, pinned = pairing.engine
+    ordered = sorted(engine.versions, key=lambda v: v.version != engine.default_version)
+    drafts: list[Draft | None] = [checkpoint.draft, None] if checkpoint.draft else [None]
+    for draft in drafts:
+        for version in ordered:
+            if pinned in (None, version.version) and _supports(engine, pairing, version, draft, pairing.chip):
+                return version, draft
+    return None
+
+
+def _supports(engine: EngineSpec, pairing: Pairing, version: Version, draft: Draft | None, chip: ChipSpec) -> bool:
+    has_image = {*version.images} & {*chip.families}
+    return bool(has_image) and any(
+        s.variant_family == pairing.variant.family
+        and {*s.chip_families} & {*chip.families}
+        and (draft or "none") in s.draft
+        and in_range(version.version, s.versions)
+        for s in engine.supports
+    )
+
+
+def _unsupported(pairing: Pairing, engine: str, checkpoint: Checkpoint) -> Reason:
+    _, pinned = pairing.engine
+    at = f" {pinned}" if pinned else ""
+    message = (
+        f"no source shows {engine}{at} running {pairing.variant.family} with {checkpoint.id} on {pairing.server.chip}"
+    )
+    return Reason("F030", message, {"fact": f"{engine} support of {pairing.variant.family} on {pairing.server.chip}"})
