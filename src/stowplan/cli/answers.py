@@ -1,0 +1,179 @@
+"""A plan's document in, the tables that answer "why" out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from stowplan.diagnostics import did_you_mean
+
+GIB = 2**30
+Table = tuple[str, Sequence[str], list[list[Any]]]
+_SHORT = 1000
+
+
+def parts(document: dict[str, Any], key: str | None) -> list[Table]:
+    """The tables of one part, of one key, or of everything."""
+    if key is None:
+        return [table for make in PARTS.values() for table in make(document)]
+    if key in PARTS:
+        return PARTS[key](document)
+    wanted = key.removeprefix("server.")
+    found = [d for d in document.get("decisions", []) if d["key"] == wanted or d["key"].startswith(f"{wanted}.")]
+    return [_settings_table(found)] if found else _value(document, key)
+
+
+def nearest(document: dict[str, Any], key: str) -> str:
+    """The nearest key that the plan has."""
+    return did_you_mean(key, [*PARTS, *(d["key"] for d in document.get("decisions", []))])
+
+
+def _verdict(document: dict[str, Any]) -> list[Table]:
+    rows = [["verdict", document["verdict"]]]
+    rows += [[reason["code"], reason["message"]] for reason in document["reasons"]]
+    rows += [["assumes", text] for text in document["assumptions"]] + [["source", text] for text in document["sources"]]
+    return [("Verdict", ["what", "says"], rows)]
+
+
+def _layout(document: dict[str, Any]) -> list[Table]:
+    if "roles" not in document:
+        return []
+    role = document["roles"][0]
+    sizes = role["parallelism"]
+    because = (
+        f"follows {document['recipe']}"
+        if document["recipe"]
+        else "of the legal layouts: meets the objective or misses it least, fewest devices, most headroom"
+    )
+    chosen = [
+        f"tp={sizes['tp']} dp={sizes['dp']} ep={sizes['ep']}",
+        role["nodes"],
+        role["devicesPerNode"],
+        document["checkpoint"]["id"],
+        f"chosen: {because}",
+    ]
+    rows = [chosen]
+    for other in document["alternatives"]:
+        sizes = other["parallelism"]
+        rows.append(
+            [
+                f"tp={sizes['tp']} dp={sizes['dp']} ep={sizes['ep']}",
+                other["nodes"],
+                other["devicesPerNode"],
+                other["checkpoint"],
+                other["losesBy"],
+            ]
+        )
+    return [("Layout", ["layout", "nodes", "devices a node", "checkpoint", "why, or what it loses by"], rows)]
+
+
+def _memory(document: dict[str, Any]) -> list[Table]:
+    if "roles" not in document:
+        return []
+    role = document["roles"][0]
+    device, host, capacity = role["memory"]["device"], role["memory"]["host"], role["capacity"]
+    rows = [
+        [line["name"], f"{line['bytes'] / GIB:.2f}", line["formula"], line["source"], line["confidence"]]
+        for line in document["ledger"]
+    ]
+    rows += [
+        ["free", f"{device['free'] / GIB:.2f}", "less than one block of the cache", "the sum above", ""],
+        [
+            "total",
+            f"{device['total'] / GIB:.2f}",
+            "what the driver reports for one device",
+            f"chip of {document['pairing']['server']}",
+            "",
+        ],
+    ]
+    on_host = [[name, f"{size / GIB:.1f}"] for name, size in host.items()]
+    carried = [[name, value] for name, value in capacity.items()]
+    return [
+        ("Device memory", ["part", "GiB", "formula", "source", "confidence"], rows),
+        ("Host memory for each pod", ["part", "GiB"], on_host),
+        ("Capacity of one data-parallel rank", ["figure", "value"], carried),
+        *_estimate(role),
+    ]
+
+
+def _estimate(role: dict[str, Any]) -> list[Table]:
+    if not role["estimate"]:
+        return []
+    rows = [[name, *band] for name, band in role["estimate"].items() if isinstance(band, list)]
+    return [
+        (
+            f"Estimate at {role['estimate']['concurrency']} requests in flight (roofline, calibrated bands)",
+            ["figure", "low", "middle", "high"],
+            rows,
+        )
+    ]
+
+
+def _quantization(document: dict[str, Any]) -> list[Table]:
+    if "quantization" not in document:
+        return []
+    rows = [
+        [c["class"], c["part"], c["native"], c["storage"], c["runsAs"], f"{c['bytes'] / 1e9:.3f}"]
+        for c in document["quantization"]["classes"]
+    ]
+    checkpoint = document["checkpoint"]
+    why = [
+        ["decision", document["quantization"]["decision"]],
+        ["checkpoint", checkpoint["id"]],
+        ["format", checkpoint["quantization"]],
+        ["revision", checkpoint["revision"] or "not pinned"],
+        ["bytes", f"{checkpoint['bytes']:,}"],
+        ["toolchain", document["quantization"]["toolchain"]],
+    ]
+    return [
+        ("Checkpoint", ["what", "value"], why),
+        ("Precision by tensor class", ["class", "part", "native", "here", "runs as", "GB"], rows),
+    ]
+
+
+def _settings(document: dict[str, Any]) -> list[Table]:
+    return [_settings_table(document["decisions"])] if document.get("decisions") else []
+
+
+def _settings_table(decisions: list[dict[str, Any]]) -> Table:
+    rows = [[d["key"], d["value"], d["setBy"], d["reason"], d["source"]] for d in decisions]
+    return "Settings", ["key", "value", "set by", "reason", "source"], rows
+
+
+def _security(document: dict[str, Any]) -> list[Table]:
+    made = document.get("roles", [{}])[0].get("deployment")
+    if not made:
+        return []
+    security = made["security"]
+    rows = [
+        ["pod-security level", made["podSecurity"]],
+        ["user", "root" if security["runAsUser"] is None else security["runAsUser"]],
+        ["capabilities", security["capabilities"]],
+    ]
+    rows += [[f"reason: {privilege}", reason] for privilege, reason in security["reasons"].items()]
+    return [("Security", ["what", "value"], rows)]
+
+
+def _value(document: dict[str, Any], key: str) -> list[Table]:
+    node: Any = document
+    for step in key.split("."):
+        node = (
+            node.get(step)
+            if isinstance(node, dict)
+            else node[int(step)]
+            if isinstance(node, list) and step.isdigit() and int(step) < len(node)
+            else None
+        )
+        if node is None:
+            return []
+    return [(key, ["value"], [[str(node)[:_SHORT]]])]
+
+
+PARTS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
+    "verdict": _verdict,
+    "layout": _layout,
+    "memory": _memory,
+    "quantization": _quantization,
+    "settings": _settings,
+    "security": _security,
+}

@@ -1,0 +1,98 @@
+"""`stowplan explain`: why, with numbers and sources, from a pairing, a rendered folder or a check's code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stowplan.cli.session import ProfilesOption, find_pairing, load_catalog
+from stowplan.cli.tables import Output, OutputOption, print_data, print_rows
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(explain)
+
+
+def explain(
+    pairing: Annotated[str | None, typer.Argument(help="Name, file, or rendered folder.", show_default=False)] = None,
+    key: Annotated[
+        str | None,
+        typer.Argument(
+            help="A part of the answer (memory, layout, quantization, settings, security), or a key such as flags.--block-size.",
+            show_default=False,
+        ),
+    ] = None,
+    check: Annotated[
+        str | None, typer.Option("--check", help="Print the page of a check.", metavar="CODE", show_default=False)
+    ] = None,
+    output: OutputOption = Output.table,
+    profiles: ProfilesOption = None,
+) -> int:
+    """Explain a plan: why this checkpoint, why this layout, what fills each device, what each flag is for."""
+    from stowplan.cli import answers
+    from stowplan.diagnostics import Diagnostic, Location, Refused
+
+    if check is not None:
+        sys.stdout.write(_page(check))
+        return 0
+    if pairing is None:
+        raise Refused([Diagnostic("P012", "give a PAIRING or --check CODE", Location("explain"))], unreadable=True)
+    document = _document(pairing, profiles)
+    chosen = answers.parts(document, key)
+    if not chosen:
+        known = ", ".join(answers.PARTS)
+        raise Refused(
+            [
+                Diagnostic(
+                    "P015",
+                    f"the plan has no '{key}'",
+                    Location(pairing),
+                    hint=answers.nearest(document, str(key)) or f"parts: {known}",
+                )
+            ],
+            unreadable=True,
+        )
+    if output in (Output.json, Output.yaml):
+        print_data(
+            {title: [dict(zip(headers, row, strict=True)) for row in rows] for title, headers, rows in chosen}, output
+        )
+        return 0
+    for title, headers, rows in chosen:
+        sys.stdout.write(f"\n## {title}\n\n" if output is Output.markdown else f"\n{title}\n{'-' * len(title)}\n")
+        print_rows(headers, rows, output)
+    return 0
+
+
+def _document(pairing: str, profiles: Path | None) -> dict[str, Any]:
+    """The plan's document: read where it was rendered, else made."""
+    rendered = Path(pairing) / "plan.yaml"
+    if rendered.is_file():
+        from stowplan.located_yaml import read_file
+
+        data: dict[str, Any] = read_file(rendered)[0].data
+        return data
+    from stowplan.plan.planner import plan
+    from stowplan.render.pairing import full_document
+
+    return full_document(plan(find_pairing(pairing, load_catalog(profiles))))
+
+
+def _page(code: str) -> str:
+    from stowplan.check.registry import all_checks
+    from stowplan.diagnostics import Diagnostic, Location, Refused, did_you_mean
+
+    checks = {check.code: check for check in all_checks()}
+    if code not in checks:
+        hint = did_you_mean(code, checks) or f"known: {', '.join(checks)}"
+        raise Refused(
+            [Diagnostic("P016", f"there is no check '{code}'", Location("--check"), hint=hint)], unreadable=True
+        )
+    found = checks[code]
+    return (
+        f"{found.code} ({found.level}, {found.severity}): {found.title}\n\n{found.reason}\nSource: {found.source}\n\n"
+        f"Found in:\n\n{found.bad.strip()}\n\nWrite instead:\n\n{found.good.strip()}\n"
+    )

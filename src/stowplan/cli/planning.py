@@ -1,0 +1,159 @@
+"""`stowplan plan`: the plan of a pairing, or every layout that was considered."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from stowplan.cli.session import ProfilesOption, find_pairing, load_catalog, pairing_from_options
+from stowplan.cli.tables import Output, OutputOption, print_data, print_rows
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(plan)
+
+
+def plan(
+    pairing: Annotated[
+        str | None, typer.Argument(help="Name or file; without it, give the options.", show_default=False)
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="Model variant.", show_default=False)] = None,
+    server: Annotated[str | None, typer.Option(help="Server.", show_default=False)] = None,
+    use_case: Annotated[str | None, typer.Option(help="Use case.", show_default=False)] = None,
+    site: Annotated[str | None, typer.Option(help="Site.", show_default=False)] = None,
+    nodes: Annotated[int | None, typer.Option(help="Hosts of one replica.", min=1, show_default=False)] = None,
+    engine: Annotated[str | None, typer.Option(help="NAME or NAME@VERSION.", show_default=False)] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Checkpoint id.", show_default=False)] = None,
+    device_layer: Annotated[str | None, typer.Option(help="Device layer.", show_default=False)] = None,
+    layout: Annotated[str | None, typer.Option(help="tp=8,dp=1,ep=8,pp=1", show_default=False)] = None,
+    pins: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE, for example flags.--max-model-len=131072.", show_default=False),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every layout that was considered, and what it loses by.")
+    ] = False,
+    output: OutputOption = Output.table,
+    profiles: ProfilesOption = None,
+) -> int:
+    """Plan one pairing; exit 1 where it is infeasible or undocumented."""
+    from stowplan.plan.document import candidate_documents
+    from stowplan.plan.planner import plan as make_plan
+    from stowplan.render.pairing import full_document
+
+    catalog = load_catalog(profiles)
+    options: dict[str, Any] = {
+        "variant": variant,
+        "server": server,
+        "useCase": use_case,
+        "site": site,
+        "nodes": nodes,
+        "engine": engine,
+        "checkpoint": checkpoint,
+        "deviceLayer": device_layer,
+        "layout": _layout(layout),
+        "set": _pins(pins or []),
+    }
+    found = find_pairing(pairing, catalog) if pairing else pairing_from_options(catalog, options)
+    if pairing and any(options.values()):
+        found = _repinned(found, options, catalog)
+    made = make_plan(found)
+    if every:
+        documents = candidate_documents(made)
+        _print_candidates(documents, output) if output in (Output.table, Output.wide, Output.markdown) else print_data(
+            documents, output
+        )
+    elif output in (Output.json, Output.yaml):
+        print_data(full_document(made), output)
+    else:
+        from stowplan.cli.summary import summary
+
+        sys.stdout.write(summary(full_document(made)))
+    return int(made.chosen is None)
+
+
+def _repinned(found: Any, options: dict[str, Any], catalog: Any) -> Any:
+    from stowplan.pairing import resolve
+
+    spec = found.spec.model_dump(by_alias=True, exclude_defaults=True, exclude_none=True) | {
+        k: v for k, v in options.items() if v
+    }
+    return resolve(found.name, type(found.spec).model_validate(spec), catalog, found.document)
+
+
+def _layout(text: str | None) -> dict[str, Any] | None:
+    """`tp=8,dp=1` or `server:tp=8,dp=1` as a mapping.
+
+    Raises:
+        Refused: it is neither.
+    """
+    if text is None:
+        return None
+    roles = {}
+    for part in text.split(";"):
+        role, colon, sizes = part.rpartition(":")
+        roles[role if colon else ""] = _sizes(sizes, text)
+    return roles[""] if set(roles) == {""} else roles
+
+
+def _sizes(sizes: str, text: str) -> dict[str, int]:
+    from stowplan.diagnostics import Diagnostic, Location, Refused
+
+    pairs = [item.partition("=") for item in sizes.split(",")]
+    if not all(key.strip() and value.strip().isdigit() for key, _, value in pairs):
+        raise Refused(
+            [Diagnostic("P013", f"'{text}' is not a layout", Location("--layout"), hint="write tp=8,dp=1,ep=8,pp=1")],
+            unreadable=True,
+        )
+    return {key.strip(): int(value) for key, _, value in pairs}
+
+
+def _pins(pins: list[str]) -> dict[str, Any]:
+    from stowplan.diagnostics import Diagnostic, Location, Refused
+    from stowplan.located_yaml import read_bytes
+
+    values = {}
+    for pin in pins:
+        key, equals, text = pin.partition("=")
+        if not (key and equals):
+            raise Refused(
+                [
+                    Diagnostic(
+                        "P013",
+                        f"'{pin}' is not KEY=VALUE",
+                        Location("--set"),
+                        hint="write flags.--max-model-len=131072",
+                    )
+                ],
+                unreadable=True,
+            )
+        documents = list(read_bytes(text.encode(), "--set"))
+        values[key] = documents[0].data if documents else ""
+    return values
+
+
+def _print_candidates(documents: list[dict[str, Any]], output: Output) -> None:
+    rows = []
+    for document in documents:
+        role = document["roles"][0]
+        sizes, estimate = role["parallelism"], role["estimate"] or {}
+        rows.append(
+            [
+                document["rank"],
+                document["verdict"],
+                role["nodes"] * role["devicesPerNode"],
+                f"tp={sizes['tp']} dp={sizes['dp']} ep={sizes['ep']}",
+                document["checkpoint"]["id"].rpartition("/")[2],
+                f"{role['capacity']['requestsAtUseCase'] * sizes['dp']:.0f}",
+                *(f"{estimate[key][1]:,.0f}" if estimate else "-" for key in ("ttftMs", "tpotMs")),
+                document["losesBy"][: None if output is Output.wide else 90],
+            ]
+        )
+    print_rows(
+        ["rank", "verdict", "devices", "layout", "checkpoint", "requests", "ttft ms", "tpot ms", "loses by"],
+        rows,
+        output,
+    )

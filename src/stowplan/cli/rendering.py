@@ -1,0 +1,96 @@
+"""`stowplan render`: pairings to manifests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stowplan.cli.session import ProfilesOption, find_pairing, load_catalog
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(render)
+
+
+def render(
+    pairings: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PAIRING...]", help="Names or files; default: all of profiles/pairings.", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        str, typer.Option("--out", help="Folder to write to; - writes one YAML stream for `kubectl apply -f -`.")
+    ] = "manifests",
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the folder is stale.")] = False,
+    profiles: ProfilesOption = None,
+) -> int:
+    """Render pairings into manifests; nothing is written unless every pairing can be."""
+    from stowplan.diagnostics import Refused
+    from stowplan.plan.planner import plan
+    from stowplan.render.pairing import render_all
+
+    catalog = load_catalog(profiles)
+    plans, problems, unreadable = [], [], False
+    for name in pairings or list(catalog.pairings):
+        try:
+            plans.append(plan(find_pairing(name, catalog)))
+        except Refused as refused:
+            problems += list(refused.report)
+            unreadable |= refused.unreadable
+    if problems:
+        raise Refused(problems, unreadable=unreadable)
+    artifacts = render_all(plans)
+    if out == "-":
+        return _stream(artifacts)
+    owned = [""] if not pairings else [f"pairings/{p.pairing.name}/" for p in plans]
+    return _check(Path(out), artifacts, owned) if check else _write(Path(out), artifacts, owned)
+
+
+def _stream(artifacts: list) -> int:  # type: ignore[type-arg]
+    """Namespaces and the pairings' own objects; device layers are applied by themselves, once a cluster."""
+    from stowplan.canonical_yaml import dump_stream
+
+    wanted = [a for a in artifacts if a.path.startswith(("sites/", "pairings/"))]
+    ordered = sorted(wanted, key=lambda a: not a.path.startswith("sites/"))
+    sys.stdout.write(dump_stream(o for artifact in ordered for o in artifact.objects))
+    return 0
+
+
+def _write(out: Path, artifacts: list, owned: list[str]) -> int:  # type: ignore[type-arg]
+    from stowplan.write import write
+
+    done = write(out, artifacts, owned)
+    sys.stderr.write(f"{out}: {len(done.written)} written, {len(done.removed)} removed, {done.same} unchanged\n")
+    for folder in sorted({"/".join(a.path.split("/")[:2]) for a in artifacts if a.path.startswith("pairings/")}):
+        sys.stdout.write(f"{out / folder}\n")
+    return 0
+
+
+def _check(out: Path, artifacts: list, owned: list[str]) -> int:  # type: ignore[type-arg]
+    from stowplan.diagnostics import Diagnostic, Location, Refused
+    from stowplan.write import changes
+
+    found = changes(out, artifacts, owned)
+    if not found:
+        sys.stderr.write(f"{out}: up to date, {found.same} files\n")
+        return 0
+    stale = [
+        Diagnostic(
+            "W010", "differs from what is rendered" if (out / p).exists() else "is missing", Location(str(out / p))
+        )
+        for p in found.written
+    ]
+    stale += [Diagnostic("W011", "is no longer rendered", Location(str(out / p))) for p in found.removed]
+    raise Refused(
+        [
+            *stale,
+            Diagnostic(
+                "W012", "the folder is stale", Location(str(out)), "info", hint=f"run: stowplan render --out {out}"
+            ),
+        ]
+    )

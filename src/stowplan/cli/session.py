@@ -1,0 +1,95 @@
+"""What several commands need: the catalogue, and pairings by name, path or options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from stowplan.catalog import Catalog
+    from stowplan.pairing import Pairing
+
+ProfilesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--profiles",
+        help="Folder of profiles laid over the shipped ones, file by file (default: ./profiles where it exists).",
+        show_default=False,
+    ),
+]
+
+
+def load_catalog(profiles: Path | None) -> Catalog:
+    """The shipped catalogue with the user's folder over it."""
+    from stowplan import resources
+    from stowplan.catalog import Catalog
+    from stowplan.diagnostics import Diagnostic, Location, Refused
+
+    if profiles is not None and not profiles.is_dir():
+        raise Refused([Diagnostic("P001", "is not a folder", Location(str(profiles)))], unreadable=True)
+    own = profiles or Path("profiles")
+    shipped = resources.folder("profiles")
+    overlay = [own] if own.is_dir() and own.resolve() != shipped.resolve() else []
+    return Catalog([_shown(shipped), *overlay])
+
+
+def _shown(folder: Path) -> Path:
+    """A folder below the working directory by its short name, so that messages and editors agree."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
+def find_pairing(given: str, catalog: Catalog) -> Pairing:
+    """A pairing by the path of its file, or by its name in the catalogue.
+
+    Raises:
+        Refused: there is none, or it is not valid.
+    """
+    from stowplan.diagnostics import Diagnostic, Location, Refused
+    from stowplan.pairing import read_pairing
+
+    path = Path(given)
+    if path.exists() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        return read_pairing(path, catalog)
+    if given not in catalog.pairings:
+        message = f"there is no file and no pairing '{given}'"
+        raise Refused(
+            [Diagnostic("P011", message, Location(given), hint=catalog.pairings.unknown(given))], unreadable=True
+        )
+    return read_pairing(catalog.pairings.files[given], catalog)
+
+
+def pairing_from_options(catalog: Catalog, options: dict[str, Any]) -> Pairing:
+    """A pairing from command-line options, checked as a file is.
+
+    Raises:
+        Refused: an option names what does not exist (exit 2: usage).
+    """
+    from stowplan.canonical_yaml import dump
+    from stowplan.diagnostics import Diagnostic, Location, Refused
+    from stowplan.located_yaml import read_bytes
+    from stowplan.pairing import key_option, resolve
+    from stowplan.profiles.reading import read_profile
+
+    missing = [key for key in ("variant", "server", "useCase") if not options.get(key)]
+    if missing:
+        names = ", ".join(f"--{key_option(key)}" for key in missing)
+        raise Refused(
+            [Diagnostic("P012", f"without a PAIRING, {names} must be given", Location("plan"))], unreadable=True
+        )
+    spec = {key: value for key, value in options.items() if value}
+    envelope = {"apiVersion": "stowplan/v1", "kind": "Pairing", "metadata": {"name": _name(spec)}, "spec": spec}
+    try:
+        profile = read_profile(next(read_bytes(dump(envelope).encode(), "options")), kind="Pairing")
+        return resolve(profile.metadata.name, profile.spec, catalog)
+    except Refused as refused:
+        raise Refused(refused.report, unreadable=True) from None
+
+
+def _name(spec: dict[str, Any]) -> str:
+    parts = [str(spec[key]).removeprefix("deepseek-") for key in ("variant", "server", "useCase")]
+    return ".".join(
+        "".join(c if c.isalnum() or c in "-." else "-" for c in part.lower()).strip("-.") or "x" for part in parts
+    )

@@ -1,0 +1,1 @@
+"""A plan in, artifacts out: text in memory, by path below the output folder."""

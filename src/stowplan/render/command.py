@@ -1,0 +1,106 @@
+"""A role's flags in; the shell scripts that start the engine, fetch weights and ask one question, out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from stowplan.profiles.engine import MultiNode
+
+COMPLETE = ".complete"
+"""Marker file that the download Job leaves beside a whole checkpoint."""
+
+
+def arguments(flags: Mapping[str, Any]) -> Iterator[str]:
+    """Shell words of the flags: a switch stands alone, a mapping or list is JSON."""
+    for flag, value in flags.items():
+        if value is False:
+            continue
+        yield flag if value is True else f"{flag} {shlex.quote(_word(value))}"
+
+
+def _word(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def start_script(command: Sequence[str], model: str, flags: Mapping[str, Any], group: Sequence[str] = ()) -> str:
+    """Start the engine in place of the shell, so that it gets the pod's signals."""
+    words = [f"{shlex.join(command)} {shlex.quote(model)}", *arguments(flags), *group]
+    lines = " \\\n  ".join(words)
+    return f"set -eu\n# a restarted container finds the segments of the one before\nrm -rf /dev/shm/*\nexec {lines}\n"
+
+
+def group_flags(multi_node: MultiNode, ranks_per_node: int, *, leader: bool) -> list[str]:
+    """Flags that place a pod in its group; the LeaderWorkerSet's environment gives address and index."""
+    names = multi_node.flags
+    words = [
+        f'{names["address"]} "$LWS_LEADER_ADDRESS"',
+        f"{names['rpcPort']} {multi_node.rpc_port}",
+        f"{names['sizeLocal']} {ranks_per_node}",
+    ]
+    if not leader:
+        words += [names["headless"], f"{names['startRank']} $((LWS_WORKER_INDEX * {ranks_per_node}))"]
+    return words
+
+
+def wait_script(path: str) -> str:
+    """Wait until the checkpoint is whole on the volume."""
+    marker = shlex.quote(f"{path}/{COMPLETE}")
+    return f"until [ -f {marker} ]; do echo 'waiting for the weights'; sleep 15; done\n"
+
+
+def ready_script(port: int, path: str, model: str, key_variable: str) -> str:
+    """Exit 0 when the endpoint lists the served model; the key comes from the container's own environment."""
+    return (
+        "import json, os, urllib.request as r; "
+        f'key = os.environ.get({key_variable!r}, ""); '
+        f'request = r.Request("http://127.0.0.1:{port}{path}", headers={{"Authorization": "Bearer " + key}}); '
+        f'assert {model!r} in [m["id"] for m in json.load(r.urlopen(request, timeout=8))["data"]]'
+    )
+
+
+_FETCH = {
+    "huggingface": "from huggingface_hub import snapshot_download as fetch",
+    "modelscope": "from modelscope import snapshot_download as fetch",
+}
+
+
+def download_script(python: str, hub: str, checkpoint: str, revision: str | None, path: str) -> str:
+    """Fetch a checkpoint once; what is already there is kept."""
+    where, pin = shlex.quote(path), f", revision={revision!r}" if revision else ""
+    fetch = shlex.quote(f"{_FETCH[hub]}; fetch({checkpoint!r}{pin}, local_dir={path!r})")
+    return f"set -eu\n[ ! -f {where}/{COMPLETE} ] || exit 0\nmkdir -p {where}\n{python} -c {fetch}\ntouch {where}/{COMPLETE}\n"
+
+
+SMOKE_TEST = """\
+import json, os, sys, time, urllib.error, urllib.request
+
+base, model = os.environ["ENDPOINT"], os.environ["MODEL"]
+headers = {"Content-Type": "application/json", "Authorization": "Bearer " + os.environ.get("API_KEY", "")}
+
+
+def ask(path, body=None):
+    data = json.dumps(body).encode() if body else None
+    with urllib.request.urlopen(urllib.request.Request(base + path, data, headers), timeout=600) as answer:
+        return json.load(answer)
+
+
+while True:
+    try:
+        served = [entry["id"] for entry in ask("/v1/models")["data"]]
+        break
+    except (urllib.error.URLError, ConnectionError) as error:
+        if isinstance(error, urllib.error.HTTPError) and error.code in (401, 403):
+            sys.exit(f"the endpoint refuses the key: {error}")
+        print("not ready:", error, flush=True)
+        time.sleep(15)
+if model not in served:
+    sys.exit(f"{model} is not served; served are {served}")
+question = {"model": model, "messages": [{"role": "user", "content": "What is 17 + 25? Answer with the number."}], "max_tokens": 2048, "temperature": 0}
+message = ask("/v1/chat/completions", question)["choices"][0]["message"]
+text = (message.get("content") or "") + (message.get("reasoning") or message.get("reasoning_content") or "")
+print(text)
+sys.exit(0 if "42" in text else "the answer does not hold 42")
+"""

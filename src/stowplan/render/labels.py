@@ -1,0 +1,43 @@
+"""Labels and annotations that every rendered object carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_TEMPLATES = (
+    ("spec", "template"),
+    ("spec", "leaderWorkerTemplate", "leaderTemplate"),
+    ("spec", "leaderWorkerTemplate", "workerTemplate"),
+)
+_PART_OF = "app.kubernetes.io/part-of"
+_MANAGED_BY = "app.kubernetes.io/managed-by"
+
+
+def stamp(data: Mapping[str, Any], labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, Any]:
+    """The object with its metadata completed; pod templates get the labels too, and no annotation that changes."""
+    labels = {**labels, _PART_OF: "stowplan", _MANAGED_BY: "stowplan"}
+    stamped = {**data, "metadata": _merge(data["metadata"], labels, annotations)}
+    for path in _TEMPLATES:
+        stamped = _stamp_template(stamped, path, labels)
+    return stamped
+
+
+def _stamp_template(data: dict[str, Any], path: tuple[str, ...], labels: Mapping[str, str]) -> dict[str, Any]:
+    head, *rest = path
+    if not isinstance(data.get(head), Mapping):
+        return data
+    if rest:
+        return {**data, head: _stamp_template(dict(data[head]), tuple(rest), labels)}
+    template = data[head]
+    return {**data, head: {**template, "metadata": _merge(template.get("metadata", {}), labels, {})}}
+
+
+def _merge(metadata: Mapping[str, Any], labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, Any]:
+    merged = dict(metadata)
+    merged["labels"] = dict(sorted({**labels, **metadata.get("labels", {})}.items()))
+    notes = {**annotations, **metadata.get("annotations", {})}
+    if notes:
+        merged["annotations"] = dict(sorted(notes.items()))
+    order = [key for key in ("name", "generateName", "namespace", "labels", "annotations") if key in merged]
+    return {key: merged[key] for key in (*order, *(k for k in merged if k not in order))}

@@ -1,0 +1,129 @@
+"""A plan in, all artifacts of its pairing out: site, device layer, serving, quantization, plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from stowplan.diagnostics import Diagnostic, Location, Refused
+from stowplan.plan.deployment import deployment
+from stowplan.plan.document import digest, plan_document
+from stowplan.plan.model import Plan
+from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
+from stowplan.render.device_layer import layer_artifacts, server_artifacts
+from stowplan.render.labels import stamp
+from stowplan.render.quantization import quantization_artifacts
+from stowplan.render.serving import serving_artifacts
+from stowplan.render.site import site_artifacts
+
+
+def full_document(plan: Plan) -> dict[str, Any]:
+    """The plan's document with the numbers and names of its Kubernetes objects."""
+    document = plan_document(plan)
+    if plan.chosen is not None:
+        document["roles"][0]["deployment"] = deployment(plan, plan.chosen)
+    return document
+
+
+def render_pairing(plan: Plan) -> list[Artifact]:
+    """The pairing's own folder.
+
+    Raises:
+        Refused: the plan is not one that can be rendered, or the site lacks a value that it needs.
+    """
+    if plan.chosen is None:
+        raise Refused(_refusals(plan))
+    document = full_document(plan)
+    _refuse_missing_site_values(plan, document)
+    folder = f"pairings/{plan.pairing.name}"
+    labels, annotations = _labels(document), _annotations(document)
+    made = []
+    for artifact in (*serving_artifacts(plan, document), *quantization_artifacts(plan, document)):
+        path = f"{folder}/{artifact.path}"
+        stamped = [stamp(o, labels, annotations) for o in artifact.objects]
+        made.append(objects_file(path, stamped) if stamped else Artifact(path, artifact.text))
+    return [
+        *made,
+        kustomization(folder, made),
+        data_file(f"{folder}/plan.yaml", {**document, "digest": digest(document)}),
+    ]
+
+
+def render_all(plans: Iterable[Plan]) -> list[Artifact]:
+    """The artifacts of several pairings; what they share is rendered once.
+
+    Raises:
+        Refused: as `render_pairing`, or two pairings need different contents in one file.
+    """
+    made: dict[str, tuple[Artifact, str]] = {}
+    for plan in plans:
+        for artifact in (*render_pairing(plan), *_shared(plan)):
+            first = made.setdefault(artifact.path, (artifact, plan.pairing.name))
+            if first[0].text != artifact.text:
+                message = (
+                    f"{first[1]} and {plan.pairing.name} need different contents in {artifact.path}; their sites differ"
+                )
+                raise Refused(
+                    [
+                        Diagnostic(
+                            "P031",
+                            message,
+                            plan.pairing.locate("site") or Location(plan.pairing.name),
+                            hint="render them into two folders",
+                        )
+                    ]
+                )
+    return [artifact for artifact, _ in (made[path] for path in sorted(made))]
+
+
+def _shared(plan: Plan) -> Iterator[Artifact]:
+    if plan.layer is not None:
+        yield from layer_artifacts(plan.layer.name, plan.layer.spec, plan.pairing.site)
+    yield from server_artifacts(plan)
+    yield from site_artifacts(plan.pairing.spec.site, plan.pairing.site)
+
+
+def _refusals(plan: Plan) -> list[Diagnostic]:
+    place = plan.pairing.locate() or Location(plan.pairing.name)
+    hints = [r.message for r in plan.reasons if r.code.startswith("F09")]
+    found = [
+        Diagnostic(r.code, f"{plan.verdict}: {r.message}", place, hint="; ".join(hints))
+        for r in plan.reasons
+        if not r.code.startswith("F09")
+    ]
+    return found or [Diagnostic("F000", plan.verdict, place)]
+
+
+def _refuse_missing_site_values(plan: Plan, document: Mapping[str, Any]) -> None:
+    role, stack = document["roles"][0], plan.chosen.stack if plan.chosen else None
+    place = plan.pairing.locate("site") or Location(plan.pairing.spec.site)
+    problems = []
+    if stack and not role["deployment"]["image"]:
+        message = f"{stack.engine_name} has no public image for {plan.pairing.server.chip}: site {plan.pairing.spec.site} must give it as images.{stack.engine_name}"
+        problems.append(Diagnostic("P030", message, place, hint=f"images: {{{stack.engine_name}: REGISTRY/IMAGE:TAG}}"))
+    chip = plan.pairing.server.chip
+    if plan.pairing.chip.memory_mib.value is None and chip not in plan.pairing.site.device_memory:
+        message = f"the memory of {chip} is not published: site {plan.pairing.spec.site} must give it as deviceMemoryMib.{chip}"
+        problems.append(Diagnostic("P030", message, place, hint=plan.pairing.chip.memory_mib.settled_by))
+    if role["nodes"] > 1 and not plan.pairing.site.network.interface:
+        message = f"a group of {role['nodes']} hosts needs the network interface for collectives: site {plan.pairing.spec.site} must give network.interface"
+        problems.append(Diagnostic("P030", message, place, hint="ip route get to another host names it"))
+    if problems:
+        raise Refused(problems)
+
+
+def _labels(document: Mapping[str, Any]) -> dict[str, str]:
+    made = document["roles"][0]["deployment"]
+    return {
+        "app.kubernetes.io/name": document["pairing"]["variant"],
+        "app.kubernetes.io/instance": made["name"],
+        "app.kubernetes.io/version": document["engine"]["version"],
+    }
+
+
+def _annotations(document: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "stowplan.dev/pairing": document["pairing"]["name"],
+        "stowplan.dev/verdict": document["verdict"],
+        "stowplan.dev/plan-digest": digest(dict(document)),
+    }

@@ -1,0 +1,234 @@
+"""A plan in; the serving objects of its pairing out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stowplan.plan.model import Candidate, Layer, Plan
+from stowplan.profiles.engine import EngineSpec
+from stowplan.render.artifact import Artifact, objects_file
+from stowplan.render.command import SMOKE_TEST, download_script, group_flags, ready_script, start_script, wait_script
+from stowplan.render.device_layer import host_mounts, host_volumes, reason_annotations
+from stowplan.render.environment import render_objects
+
+_JOB_USER = 65532
+_HOME = "/tmp"  # noqa: S108 - inside a container, on a volume of its own
+_API_KEY = "api-key"
+
+
+def serving_artifacts(plan: Plan, document: Mapping[str, Any]) -> Iterator[Artifact]:
+    """One file for each object of the serving folder, not yet stamped."""
+    if plan.chosen is None or plan.layer is None:
+        return
+    context = _Context(plan, plan.chosen, plan.layer, document).values()
+    grouped = document["roles"][0]["nodes"] > 1
+    context["pod"] = _pod(context, leader=True)
+    if grouped:
+        context["worker_pod"] = _pod(context, leader=False)
+    templates = [
+        "service-account",
+        "weights",
+        "leader-worker-set" if grouped else "deployment",
+        "service",
+        "pod-disruption-budget",
+        "network-policy",
+        "smoke-test",
+    ]
+    if plan.pairing.site.monitoring:
+        templates += ["pod-monitor", "prometheus-rule"]
+    for template in templates:
+        yield objects_file(f"serving/{template}.yaml", render_objects(f"serving/{template}.yaml.j2", context))
+
+
+def _pod(context: Mapping[str, Any], *, leader: bool) -> dict[str, Any]:
+    role = "leader" if leader else "worker"
+    values = {
+        **context,
+        "serves": leader,
+        "script": context["script"] if leader else context["worker_script"],
+        "pod_labels": {**context["pod_labels"], "stowplan.dev/role": role},
+    }
+    return next(render_objects("serving/_pod.yaml.j2", values))
+
+
+class _Context:
+    """What the serving templates name, computed once from the plan's document."""
+
+    def __init__(self, plan: Plan, chosen: Candidate, layer: Layer, document: Mapping[str, Any]) -> None:
+        self.plan, self.chosen, self.layer = plan, chosen, layer
+        self.role, self.made = document["roles"][0], document["roles"][0]["deployment"]
+        self.document = document
+        self.engine: EngineSpec = chosen.stack.engine
+        self.name: str = self.made["name"]
+        self.site = plan.pairing.site
+
+    def values(self) -> dict[str, Any]:
+        """All of them."""
+        selector = {"app.kubernetes.io/instance": self.name, "app.kubernetes.io/component": "serving"}
+        return {
+            "name": self.name,
+            "namespace": self.made["namespace"],
+            "replicas": self.role["replicas"],
+            "nodes": self.role["nodes"],
+            "selector": selector,
+            "serving_selector": {**selector, "stowplan.dev/role": "leader"},
+            "image": self.made["image"],
+            "endpoint": self.engine.endpoint,
+            "python": self.engine.container.python,
+            "probes": self.made["probes"],
+            "http_port": self.made["ports"]["http"],
+            "rpc_port": self.made["ports"].get("rpc"),
+            "grace_period": self.made["gracePeriodSeconds"],
+            "progress_deadline": self.made["probes"]["startup"]["budgetSeconds"] + 600,
+            "smoke_deadline": self.made["probes"]["startup"]["budgetSeconds"] + 7200,
+            "allow_from": list(self.site.allow_from),
+            "pull_secrets": [{"name": secret} for secret in self.site.pull_secrets],
+            "waiting_limit": self.plan.pairing.use_case.load.concurrency * self.role["replicas"],
+            "ttft_seconds": self.plan.pairing.use_case.objectives.ttft_ms / 1e3,
+            **self._pod(selector),
+            **self._scripts(),
+            **self._security(),
+            **self._jobs(),
+        }
+
+    def _pod(self, selector: Mapping[str, str]) -> dict[str, Any]:
+        layer, resources = self.layer, self.made["resources"]
+        device = {resources["name"]: str(resources["devices"])}
+        memory = {"memory": f"{resources['memoryGib']}Gi"}
+        workload = layer.spec.workload
+        grouped = self.role["nodes"] > 1
+        return {
+            "pod_labels": {**selector, **layer.server.pod_labels},
+            "pod_annotations": {
+                **layer.server.pod_annotations,
+                **(layer.server.distributed_annotations if grouped else {}),
+                **self._reasons(),
+            },
+            "reasons": self._reasons(),
+            "scheduler_name": workload.scheduler_name,
+            "runtime_class": workload.runtime_class,
+            "node_selector": {**layer.server.node_selector, **self.site.node_selector},
+            "tolerations": [*workload.tolerations, *self.site.tolerations],
+            "host_network": self.made["security"]["hostNetwork"],
+            "host_mounts": host_mounts(layer.server),
+            "host_volumes": host_volumes(layer.server, self.site),
+            "requests": {"cpu": str(resources["cpu"]), "memory": f"{resources['requestedMemoryGib']}Gi", **device},
+            "limits": {**memory, **device},
+            "shared_memory": f"{resources['sharedMemoryGib']}Gi",
+            "env": self._env(),
+            "ready_script": self._ready(),
+            "claim": f"{self.name}-weights",
+            "claim_size": f"{self.made['weights']['claimGib']}Gi",
+            "access_mode": self.site.weights.access_mode,
+            "storage_class": self.site.weights.storage_class,
+        }
+
+    def _reasons(self) -> dict[str, str]:
+        return reason_annotations(self.made["security"]["reasons"])
+
+    def _scripts(self) -> dict[str, str]:
+        flags, container, multi = dict(self.role["flags"]), self.engine.container, self.engine.multi_node
+        path, scripts = (
+            self.made["weights"]["path"],
+            {"wait_script": wait_script(self.made["weights"]["path"]), "worker_script": ""},
+        )
+        if self.role["nodes"] == 1 or multi is None:
+            return {**scripts, "script": start_script(container.command, path, flags)}
+        ranks = self.role["parallelism"]["dp"] // self.role["nodes"]
+        serving = {self.engine.fields[name].flag for name in ("port", "servedModelName")}
+        headless = {flag: value for flag, value in flags.items() if flag not in serving}
+        return {
+            **scripts,
+            "script": start_script(container.command, path, flags, group_flags(multi, ranks, leader=True)),
+            "worker_script": start_script(container.command, path, headless, group_flags(multi, ranks, leader=False)),
+        }
+
+    def _env(self) -> list[dict[str, Any]]:
+        endpoint, home = self.engine.endpoint, self.engine.container.home
+        values = {
+            "HF_HUB_OFFLINE": "1",
+            "HOME": home,
+            "USER": "root" if self.made["security"]["runAsUser"] is None else "engine",
+            **self.role["env"],
+        }
+        fields: dict[str, str] = {}
+        for variable, annotation in self.layer.spec.workload.env_from_annotation.items():
+            fields[variable] = f"metadata.annotations['{annotation.replace('{resource}', self.layer.server.resource)}']"
+        multi = self.engine.multi_node
+        if self.role["nodes"] > 1 and multi:
+            values |= dict.fromkeys(multi.interface_env, self.site.network.interface)
+            fields |= dict.fromkeys(multi.address_env, "status.podIP")
+        entries: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items()]
+        entries += [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()]
+        if endpoint.api_key_env:
+            entries.append({"name": endpoint.api_key_env, "valueFrom": {"secretKeyRef": self._key_reference()}})
+        return sorted(entries, key=lambda entry: str(entry["name"]))
+
+    def _ready(self) -> str:
+        endpoint = self.engine.endpoint
+        return ready_script(
+            self.made["ports"]["http"], endpoint.models, self.plan.pairing.spec.variant, endpoint.api_key_env
+        )
+
+    def _key_reference(self) -> dict[str, str]:
+        return {"name": f"{self.name}-{_API_KEY}", "key": _API_KEY}
+
+    def _security(self) -> dict[str, Any]:
+        security = self.made["security"]
+        user, writable = security["runAsUser"], list(self.engine.container.cache_paths)
+        pod: dict[str, Any] = {}
+        if user is not None:
+            pod = {
+                "runAsNonRoot": True,
+                "runAsUser": user,
+                "runAsGroup": user,
+                "fsGroup": user,
+                "fsGroupChangePolicy": "OnRootMismatch",
+            }
+        if security["seccomp"]:
+            pod["seccompProfile"] = {"type": security["seccomp"]}
+        plain = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+        return {
+            "pod_security_context": pod,
+            "security_context": {**plain, "capabilities": security["capabilities"]},
+            "plain_security_context": plain,
+            "writable": writable,
+        }
+
+    def _jobs(self) -> dict[str, Any]:
+        weights, site = self.made["weights"], self.site.weights
+        job = {"app.kubernetes.io/instance": self.name}
+        env = [{"name": "HOME", "value": _HOME}]
+        if site.endpoint:
+            env.append({"name": "HF_ENDPOINT", "value": site.endpoint})
+        token = (
+            [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": site.token_secret, "key": "token"}}}]
+            if site.token_secret
+            else []
+        )
+        user = {"runAsNonRoot": True, "runAsUser": _JOB_USER, "runAsGroup": _JOB_USER, "fsGroup": _JOB_USER}
+        hub = weights["hub"]
+        return {
+            "download_script": download_script(
+                self.engine.container.python,
+                hub,
+                self.document["checkpoint"]["id"],
+                weights["revision"],
+                weights["path"],
+            )
+            if hub
+            else "",
+            "download_image": site.download_image or self.made["image"],
+            "download_labels": {**job, "app.kubernetes.io/component": "weights"},
+            "download_env": [*env, *token],
+            "smoke_script": SMOKE_TEST,
+            "smoke_labels": {**job, "app.kubernetes.io/component": "smoke-test"},
+            "smoke_env": [
+                {"name": "ENDPOINT", "value": f"http://{self.name}.{self.made['namespace']}.svc"},
+                {"name": "MODEL", "value": self.plan.pairing.spec.variant},
+                {"name": "API_KEY", "valueFrom": {"secretKeyRef": self._key_reference()}},
+            ],
+            "job_pod_security_context": {**user, "seccompProfile": {"type": "RuntimeDefault"}},
+            "job_security_context": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        }
