@@ -193,7 +193,7 @@ class _Reader:
         finally:
             loader.dispose()
 
-    def _document(self, loader: Any) -> Document:  # noqa: ANN401 - PyYAML's loader is untyped
+    def _document(self, loader: Any) -> Document:
         self.stack: list[_Open] = []
         self.anchors: dict[str, tuple[Any, int]] = {}
         self.marks: dict[int, dict[str | int, Mark]] = {}
@@ -211,7 +211,7 @@ class _Reader:
             handlers[type(event)](event)
         return Document(self.root, self.file, self.lines, self.start, self.marks)
 
-    def _scalar(self, event: Any) -> None:  # noqa: ANN401
+    def _scalar(self, event: Any) -> None:
         text = event.value
         if self.stack and self.stack[-1].key is None and type(self.stack[-1].value) is dict:
             self._key(text, event)
@@ -222,7 +222,7 @@ class _Reader:
             self.anchors[event.anchor] = (value, 1)
         self._add(value, event.start_mark)
 
-    def _key(self, text: str, event: Any) -> None:  # noqa: ANN401
+    def _key(self, text: str, event: Any) -> None:
         parent = self.stack[-1]
         if text in parent.value and text != "<<":
             first = parent.marks[text].key_line + 1
@@ -234,13 +234,13 @@ class _Reader:
             )
         parent.key, parent.key_mark = text, event.start_mark
 
-    def _open_mapping(self, event: Any) -> None:  # noqa: ANN401
+    def _open_mapping(self, event: Any) -> None:
         self._open({}, event)
 
-    def _open_list(self, event: Any) -> None:  # noqa: ANN401
+    def _open_list(self, event: Any) -> None:
         self._open([], event)
 
-    def _open(self, value: Any, event: Any) -> None:  # noqa: ANN401
+    def _open(self, value: Any, event: Any) -> None:
         self._check_tag(event)
         if len(self.stack) >= MAX_DEPTH:
             raise _refuse(
@@ -253,7 +253,7 @@ class _Reader:
         self._add(value, event.start_mark)
         self.stack.append(_Open(value, marks, event.anchor, self.nodes))
 
-    def _close(self, _event: Any) -> None:  # noqa: ANN401
+    def _close(self, _event: Any) -> None:
         done = self.stack.pop()
         for merged in done.merges:
             for key, value in merged.items():
@@ -263,7 +263,7 @@ class _Reader:
         if done.anchor:
             self.anchors[done.anchor] = (done.value, self.nodes - done.started_at + 1)
 
-    def _alias(self, event: Any) -> None:  # noqa: ANN401
+    def _alias(self, event: Any) -> None:
         if event.anchor not in self.anchors:
             raise _refuse(
                 "P003",
@@ -279,7 +279,7 @@ class _Reader:
             raise _refuse("P005", message, self._place(event.start_mark), hint="write the values out", unreadable=True)
         self._add(value, event.start_mark)
 
-    def _add(self, value: Any, mark: Any) -> None:  # noqa: ANN401
+    def _add(self, value: Any, mark: Any) -> None:
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise _refuse("P005", f"holds more than {MAX_NODES:,} values", self._place(mark), unreadable=True)
@@ -298,18 +298,18 @@ class _Reader:
             parent.marks[key] = Mark(key_mark.line, key_mark.column, mark.line, mark.column)
             parent.value[key] = value
 
-    def _merge(self, parent: _Open, value: Any, mark: Any) -> None:  # noqa: ANN401
+    def _merge(self, parent: _Open, value: Any, mark: Any) -> None:
         sources = value if type(value) is list else [value]
         if self.scalar is json_scalar or not all(type(source) is dict for source in sources):
             raise _refuse("P007", "merge keys (<<) are not read", self._place(mark), hint="write the keys out")
         parent.merges.extend(sources)
 
-    def _check_tag(self, event: Any) -> None:  # noqa: ANN401
+    def _check_tag(self, event: Any) -> None:
         if event.tag not in (None, "!", _TEXT_TAG):
             raise _refuse(
                 "P007", f"the YAML tag {event.tag} is not read", self._place(event.start_mark), hint="remove the tag"
             )
 
-    def _place(self, mark: Any) -> Location:  # noqa: ANN401
+    def _place(self, mark: Any) -> Location:
         text = self.lines[mark.line] if mark.line < len(self.lines) else ""
         return Location(self.file, mark.line + 1, mark.column + 1, text)

@@ -242,7 +242,7 @@ def _unknown(path: tuple[str | int, ...], name: str, known: Sequence[str]) -> Sc
     return SchemaError((*path, name), f"unknown field '{name}'", hint, unknown_field=True)
 
 
-def _words(kind: Any, value: Any) -> tuple[str, str]:  # noqa: ANN401 - a class per keyword
+def _words(kind: Any, value: Any) -> tuple[str, str]:
     """Message and hint for one failed keyword."""
     match kind.name:
         case "type":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -118,7 +119,7 @@ def _shelf(kind: str, catalog: Any) -> Any:
     raise Refused([Diagnostic("P014", f"there is no kind '{kind}'", Location("KIND"), hint=hint)], unreadable=True)
 
 
-def _value(data: dict[str, Any]) -> str:
+def _value(data: Mapping[str, Any]) -> str:
     if "value" in data:
         value = data["value"]
         bounds = data.get("bounds")
@@ -132,7 +133,7 @@ def _value(data: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v}" for k, v in own.items())
 
 
-def _said(data: dict[str, Any]) -> str:
+def _said(data: Mapping[str, Any]) -> str:
     said = [f"{c['value']} ({c['source']})" for c in data.get("conflicts", ())]
     settled = [f"settled by: {data['settledBy']}"] if data.get("settledBy") else []
     return "; ".join([*said, *([data["usedBecause"]] if data.get("usedBecause") else []), *settled])

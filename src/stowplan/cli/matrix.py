@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from stowplan.cli.session import ProfilesOption, load_catalog
-from stowplan.cli.tables import Output, OutputOption, print_data, print_rows
+from stowplan.cli.tables import Output, OutputOption, cut, print_data, print_rows
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +46,7 @@ def matrix(
             c["devices"],
             (c["checkpoint"] or "-").rpartition("/")[2],
             c["engine"],
-            (c["reasons"] or [""])[0][:width],
+            cut((c["reasons"] or [""])[0], width),
         ]
         for c in found
     ]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from stowplan.cli.session import ProfilesOption, find_pairing, load_catalog, pairing_from_options
-from stowplan.cli.tables import Output, OutputOption, print_data, print_rows
+from stowplan.cli.tables import Output, OutputOption, cut, print_data, print_rows
 
 
 def register(app: typer.Typer) -> None:
@@ -149,7 +149,7 @@ def _print_candidates(documents: list[dict[str, Any]], output: Output) -> None:
                 document["checkpoint"]["id"].rpartition("/")[2],
                 f"{role['capacity']['requestsAtUseCase'] * sizes['dp']:.0f}",
                 *(f"{estimate[key][1]:,.0f}" if estimate else "-" for key in ("ttftMs", "tpotMs")),
-                document["losesBy"][: None if output is Output.wide else 90],
+                cut(document["losesBy"], None if output is Output.wide else 90),
             ]
         )
     print_rows(

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stowplan.cli.session import ProfilesOption, find_pairing, load_catalog
+from stowplan.cli.session import ProfilesOption, find_pairing, load_catalog, own_pairings
+
+if TYPE_CHECKING:
+    from stowplan.catalog import Catalog
+    from stowplan.plan.model import Plan
+    from stowplan.render.artifact import Artifact
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +25,7 @@ def render(
     pairings: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[PAIRING...]", help="Names or files; default: all of profiles/pairings.", show_default=False
+            metavar="[PAIRING...]", help="Names or files; default: all of the profiles' pairings.", show_default=False
         ),
     ] = None,
     out: Annotated[
@@ -36,7 +41,7 @@ def render(
 
     catalog = load_catalog(profiles)
     plans, problems, unreadable = [], [], False
-    for name in pairings or list(catalog.pairings):
+    for name in pairings or own_pairings(catalog):
         try:
             plans.append(plan(find_pairing(name, catalog)))
         except Refused as refused:
@@ -45,13 +50,35 @@ def render(
     if problems:
         raise Refused(problems, unreadable=unreadable)
     artifacts = render_all(plans)
+    _refuse_findings(plans, artifacts, catalog)
     if out == "-":
         return _stream(artifacts)
     owned = [""] if not pairings else [f"pairings/{p.pairing.name}/" for p in plans]
     return _check(Path(out), artifacts, owned) if check else _write(Path(out), artifacts, owned)
 
 
-def _stream(artifacts: list) -> int:  # type: ignore[type-arg]
+def _refuse_findings(plans: list[Plan], artifacts: list[Artifact], catalog: Catalog) -> None:
+    """Nothing is written that the checks refuse: a kind that the site's minor does not serve, for example."""
+    from stowplan.check.rendered import check_rendered
+    from stowplan.diagnostics import Refused
+    from stowplan.render.pairing import full_document
+
+    documents = {f"pairings/{p.pairing.name}": full_document(p) for p in plans}
+    for minor in sorted({p.pairing.site.kubernetes for p in plans}):
+        sites = [p for p in plans if p.pairing.site.kubernetes == minor]
+        folders = tuple(folder for p in sites for folder in _folders(p))
+        found = check_rendered([a for a in artifacts if a.path.startswith(folders)], minor, documents, catalog)
+        errors = [d for d in found if d.severity == "error"]
+        if errors:
+            raise Refused(errors)
+
+
+def _folders(plan: Plan) -> list[str]:
+    layer = [f"device-layers/{plan.layer.name}/"] if plan.layer else []
+    return [f"pairings/{plan.pairing.name}/", f"sites/{plan.pairing.spec.site}/", *layer]
+
+
+def _stream(artifacts: list[Artifact]) -> int:
     """Namespaces and the pairings' own objects; device layers are applied by themselves, once a cluster."""
     from stowplan.canonical_yaml import dump_stream
 
@@ -61,7 +88,7 @@ def _stream(artifacts: list) -> int:  # type: ignore[type-arg]
     return 0
 
 
-def _write(out: Path, artifacts: list, owned: list[str]) -> int:  # type: ignore[type-arg]
+def _write(out: Path, artifacts: list[Artifact], owned: list[str]) -> int:
     from stowplan.write import write
 
     done = write(out, artifacts, owned)
@@ -71,7 +98,7 @@ def _write(out: Path, artifacts: list, owned: list[str]) -> int:  # type: ignore
     return 0
 
 
-def _check(out: Path, artifacts: list, owned: list[str]) -> int:  # type: ignore[type-arg]
+def _check(out: Path, artifacts: list[Artifact], owned: list[str]) -> int:
     from stowplan.diagnostics import Diagnostic, Location, Refused
     from stowplan.write import changes
 

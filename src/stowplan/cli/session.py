@@ -61,6 +61,12 @@ def find_pairing(given: str, catalog: Catalog) -> Pairing:
     return read_pairing(catalog.pairings.files[given], catalog)
 
 
+def own_pairings(catalog: Catalog) -> list[str]:
+    """Names of the pairings of the user's own folder, or of the shipped one where there is none."""
+    folders = [folder / "pairings" for folder in catalog.folders if (folder / "pairings").is_dir()]
+    return [name for name in catalog.pairings if catalog.pairings.files[name].parent == folders[-1]]
+
+
 def pairing_from_options(catalog: Catalog, options: dict[str, Any]) -> Pairing:
     """A pairing from command-line options, checked as a file is.
 

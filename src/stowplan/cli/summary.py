@@ -31,7 +31,7 @@ def _chosen(document: dict[str, Any]) -> Iterator[str]:
     sizes, capacity = role["parallelism"], role["capacity"]
     devices = role["nodes"] * role["devicesPerNode"]
     yield f"  checkpoint  {document['checkpoint']['id']} ({document['quantization']['decision']}, {document['checkpoint']['bytes'] / 1e9:,.1f} GB)"
-    yield f"  engine      {engine['name']} {engine['version']}  {engine['image']}"
+    yield f"  engine      {engine['name']} {engine['version']}  {engine['image'] or '(no public image: the site must name one)'}"
     yield f"  devices     {devices} x {document['deviceLayer']['resourceName']} on {role['nodes']} node(s), {role['replicas']} replica(s)"
     recipe = f"  follows {document['recipe']}" if document["recipe"] else ""
     yield f"  layout      tp={sizes['tp']} dp={sizes['dp']} ep={sizes['ep']} pp={sizes['pp']}{recipe}"

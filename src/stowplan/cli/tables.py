@@ -49,11 +49,18 @@ def print_rows(headers: Sequence[str], rows: Sequence[Sequence[Any]], output: Ou
     sys.stdout.write("\n".join(lines) + "\n")
 
 
+def cut(text: str, width: int | None) -> str:
+    """A sentence as far as it fits, with a mark where it was cut."""
+    return text if width is None or len(text) <= width else f"{text[: width - 3]}..."
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, list | tuple):
         return ", ".join(_cell(item) for item in value)
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, float):
         return f"{value:g}"
     return str(value)

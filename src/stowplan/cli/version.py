@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
 
@@ -22,7 +23,7 @@ def version(output: OutputOption = Output.table, profiles: ProfilesOption = None
     from stowplan.check.kubernetes_schema import MINORS
 
     catalog = load_catalog(profiles)
-    data = {
+    data: dict[str, Any] = {
         "stowplan": __version__,
         "facts": {"newest": newest_fact(catalog), "digest": digest(catalog)},
         "kubernetes": list(MINORS),

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from math import ceil
-from typing import Any, get_args
+from typing import Any
 
 from stowplan.fit.ledger import GIB
 from stowplan.plan.document import checkpoint_bytes, image, revision
-from stowplan.plan.model import Candidate, Plan
-from stowplan.profiles.device_layer import PodSecurity
+from stowplan.plan.model import Candidate, Layer, Plan
 
 _NAME_LENGTH = 40
 _HASH_LENGTH = 6
 _PROBE_PERIOD = 10
 _GRACE_BEYOND_SHUTDOWN = 60
-_LEVELS: tuple[str, ...] = get_args(PodSecurity)
 
 
 def object_name(pairing: str) -> str:
@@ -40,8 +39,8 @@ def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
         raise ValueError("a chosen layout has a device layer")
     container, endpoint, layer = engine.container, engine.endpoint, plan.layer
     grouped = placement.nodes > 1
-    reasons = _reasons(chosen, plan, grouped=grouped)
-    level = pod_security(layer.spec.workload.pod_security, reasons)
+    reasons = _reasons(chosen, layer, grouped=grouped)
+    level = pod_security(reasons)
     size = checkpoint_bytes(plan, chosen)
     port = int(chosen.settings.get("flags", engine.fields["port"].flag))
     budget = size / 1e9 / (engine.memory.load_rate.value or 1) + (engine.memory.warmup_seconds.value or 0)
@@ -74,7 +73,7 @@ def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
             "runAsUser": None if root else container.run_as,
             "hostNetwork": "host-network" in reasons,
             "seccomp": layer.spec.workload.seccomp,
-            "capabilities": _capabilities(chosen, plan, reasons),
+            "capabilities": _capabilities(layer, reasons),
             "reasons": reasons,
         },
         "weights": {
@@ -86,22 +85,24 @@ def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
     }
 
 
-def pod_security(level: str, reasons: dict[str, str]) -> str:
-    """The strictest pod-security level that admits the pod."""
-    needed = [level]
-    if {"host-network", "host-path", "ipc-lock"} & reasons.keys():
-        needed.append("privileged")
-    if {"root", "seccomp"} & reasons.keys():
-        needed.append("baseline")
-    return max(needed, key=_LEVELS.index)
+def pod_security(reasons: Collection[str]) -> str:
+    """The strictest pod-security level that admits a pod with these privileges."""
+    if {"host-network", "host-path", "ipc-lock"} & {*reasons}:
+        return "privileged"
+    return "baseline" if {"root", "seccomp"} & {*reasons} else "restricted"
 
 
-def _reasons(chosen: Candidate, plan: Plan, *, grouped: bool) -> dict[str, str]:
-    """Privilege to reason, of the layer and of the engine, as far as this pod asks for it."""
-    layer = plan.layer
-    stated = dict(layer.spec.workload.reasons) if layer else {}
-    if layer and not layer.server.host_paths:
+def layer_reasons(layer: Layer) -> dict[str, str]:
+    """Privilege to reason, as far as the layer's pods on this server need it."""
+    stated = dict(layer.spec.workload.reasons)
+    if not layer.server.host_paths:
         stated.pop("host-path", None)
+    return stated
+
+
+def _reasons(chosen: Candidate, layer: Layer, *, grouped: bool) -> dict[str, str]:
+    """Privilege to reason, of the layer and of the engine, as far as this pod asks for it."""
+    stated = layer_reasons(layer)
     for privilege, reason in chosen.stack.engine.container.reasons.items():
         if privilege in ("host-network", "ipc-lock") and not grouped:
             continue
@@ -109,9 +110,8 @@ def _reasons(chosen: Candidate, plan: Plan, *, grouped: bool) -> dict[str, str]:
     return dict(sorted(stated.items()))
 
 
-def _capabilities(chosen: Candidate, plan: Plan, reasons: dict[str, str]) -> dict[str, list[str]]:
-    del chosen
-    stated = plan.layer.spec.workload.capabilities if plan.layer else {}
+def _capabilities(layer: Layer, reasons: Collection[str]) -> dict[str, list[str]]:
+    stated = layer.spec.workload.capabilities
     drop, add = list(stated.get("drop", ("ALL",))), list(stated.get("add", ()))
     if "ipc-lock" in reasons:
         add.append("IPC_LOCK")

@@ -73,6 +73,13 @@ class Evaluator:
         limit = min(use_case.context_limit or wanted, self.pairing.variant.max_context.value or wanted)
         return min(wanted, limit)
 
+    @property
+    def median_request(self) -> int:
+        """Tokens of the median request, input and output."""
+        use_case = self.pairing.use_case
+        median = use_case.input_tokens.p50 + use_case.output_tokens.p50
+        return min(median, use_case.context_limit or median)
+
     def context(self, placement: Placement) -> Context:
         """What conditions are asked of."""
         pairing, layout = self.pairing, placement.layout
@@ -93,6 +100,12 @@ class Evaluator:
             ep=layout.ep,
             nodes=placement.nodes,
         )
+
+    def legal(self, placement: Placement) -> bool:
+        """Whether no unconditional layout rule forbids it: what is not legal is not searched."""
+        rules = [rule for rule in self.stack.engine.layout_rules if not rule.unless]
+        context, pairing = self.context(placement), self.pairing
+        return not any(violations(rules, context, placement, pairing.architecture, pairing.server, {}))
 
     def settings(self, context: Context, placement: Placement, recipe: Recipe | None) -> Settings:
         """Rules, then recipe, then what the plan fills in, then the pairing's own pins."""
@@ -161,8 +174,12 @@ class Evaluator:
         lengths = self.pairing.use_case.input_tokens.mean + self.pairing.use_case.output_tokens.mean
         carried = fit.requests(lengths) * placement.layout.dp
         bands = self._estimate(settings, context, placement, fit, min(wanted, int(carried))) if not reasons else None
-        misses = tuple(self._misses(bands, carried))
-        refuted = carried < wanted or (bands is not None and not bands.may_meet(self.pairing.use_case))
+        misses = tuple(self._misses(bands, carried, tuning.max_model_len))
+        refuted = (
+            carried < wanted
+            or tuning.max_model_len < self.required_context
+            or (bands is not None and not bands.may_meet(self.pairing.use_case))
+        )
         meets = not reasons and not (refuted if self._documents(recipe) else misses)
         return Candidate(
             self.stack,
@@ -203,6 +220,12 @@ class Evaluator:
                 "F010", f"{broken.message}: {broken.rule.reason} ({broken.rule.source})", {"rule": broken.rule.id}
             )
         yield from unknown_flags(pairing, self.stack, settings.flags)
+        needed, served = self.median_request, fit.tuning.max_model_len
+        if served < needed:
+            message = (
+                f"serves {served:,} tokens; half of the requests of {pairing.spec.use_case} need more than {needed:,}"
+            )
+            yield Reason("F002", message, {"maxModelLen": served, "medianRequest": needed})
         if fit.shortfall:
             yield _short(fit, pairing.server.unit.device)
 
@@ -229,8 +252,10 @@ class Evaluator:
         )
         return estimate(work, placement.layout, self.rates, efficiency, concurrency)
 
-    def _misses(self, bands: Estimate | None, carried: float) -> Iterator[str]:
+    def _misses(self, bands: Estimate | None, carried: float, served: int) -> Iterator[str]:
         use_case = self.pairing.use_case
+        if served < self.required_context:
+            yield f"serves {served:,} tokens, the longest requests have {self.required_context:,}"
         if carried < use_case.load.concurrency:
             yield f"carries {carried:.0f} of {use_case.load.concurrency} requests"
         if bands is not None:

@@ -145,8 +145,8 @@ class _Searcher:
             return
         counts = self.evaluator.layer.server.pod_counts
         whole = self.evaluator.pairing.server.devices.value or max(counts.single)
-        for devices in [whole] if nodes > 1 else counts.single:
-            yield from placements(nodes, devices)
+        every = [p for devices in ([whole] if nodes > 1 else counts.single) for p in placements(nodes, devices)]
+        yield from [p for p in every if self.evaluator.legal(p)] or every[:1]
 
 
 def _search(pairing: Pairing, layer: Layer, usable: list[Stack], device_mib: int) -> Plan:
@@ -231,9 +231,13 @@ def loses_by(candidate: Candidate, chosen: Candidate) -> str:
         return f"checkpoint {candidate.stack.checkpoint.id} with {candidate.stack.engine_name} is preferred less"
     if chosen.recipe and not candidate.recipe:
         return f"the chosen layout follows {chosen.recipe[0]}"
+    if candidate.misses and candidate.miss_ratio != chosen.miss_ratio:
+        return f"{'; '.join(candidate.misses)}; the chosen one misses less"
     if candidate.devices != chosen.devices:
         return f"{candidate.devices} devices against {chosen.devices}"
-    return f"headroom {candidate.headroom:.1f} against {chosen.headroom:.1f}"
+    if candidate.headroom != chosen.headroom:
+        return f"headroom {candidate.headroom:.1f} against {chosen.headroom:.1f}"
+    return "equal; fewer data-parallel ranks and expert parallel on go first"
 
 
 def _assumptions(chosen: Candidate, pairing: Pairing) -> Iterator[str]:

@@ -39,7 +39,7 @@ class Settings:
         if value is not None:
             self.leaves[key] = (value, origin)
 
-    def get(self, *key: str) -> Any:  # noqa: ANN401 - any JSON value
+    def get(self, *key: str) -> Any:
         """The value at a key (a mapping where the key has leaves below), or None."""
         if key in self.leaves:
             return self.leaves[key][0]

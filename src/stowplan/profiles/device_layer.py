@@ -92,12 +92,11 @@ class Workload(Model):
     tolerations: Items[dict[str, str]] = ()
     env_from_annotation: dict[str, str] = {}
     """Variable to the pod annotation it is read from; `{resource}` is the resource name."""
-    pod_security: PodSecurity
     seccomp: Literal["", "RuntimeDefault"] = "RuntimeDefault"
     """Empty: left to kubelet, with the reason under `seccomp`."""
     capabilities: dict[Literal["drop", "add"], Items[Text]] = {}
     reasons: dict[str, Text] = {}
-    """Privilege to its reason; `root` makes the container run as root."""
+    """Privilege to its reason: root, seccomp, host-path ...; they decide user and pod-security level."""
 
 
 class DeviceLayerSpec(Model):

@@ -44,7 +44,7 @@ class ReadRelease(Model):
     sha256: Text
 
 
-class Field_(Model):
+class FieldFlag(Model):
     """How a field of the plan is spelled on the command line."""
 
     flag: FlagName
@@ -201,7 +201,7 @@ class EngineSpec(Model):
     versions: Items[Version]
     flags: dict[FlagName, Flag]
     flags_read: Items[ReadRelease] = ()
-    fields: dict[str, Field_]
+    fields: dict[str, FieldFlag]
     env: Items[str] = ()
     """Variables that the engine or its runtime reads."""
     rules: Items[Rule]

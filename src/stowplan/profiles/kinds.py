@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, cast
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from stowplan.profiles.device_layer import DeviceLayerSpec
 from stowplan.profiles.engine import EngineSpec
@@ -52,12 +52,9 @@ class Kind(NamedTuple):
 
 
 def _kind(name: str, folder: str, spec: type[Model]) -> Kind:
-    fields: dict[str, Any] = {"kind": (Literal[name], ...), "__doc__": spec.__doc__}
-    annotations = {"kind": fields["kind"][0]}
-    model = type(
-        name, (Profile[spec],), {"__annotations__": annotations, "__doc__": spec.__doc__, "__module__": __name__}
-    )  # type: ignore[valid-type]
-    return Kind(name, folder, model)
+    base: Any = Profile[spec]  # type: ignore[valid-type]
+    word: Any = Literal[name]
+    return Kind(name, folder, cast("Any", create_model(name, __base__=base, __doc__=spec.__doc__, kind=(word, ...))))
 
 
 KINDS: dict[str, Kind] = {

@@ -16,7 +16,7 @@ def json_schema(kind: str) -> dict[str, Any]:
     return {"$schema": "http://json-schema.org/draft-07/schema#", "title": f"stowplan {kind}", **draft7}
 
 
-def _to_draft7(node: Any) -> Any:  # noqa: ANN401 - any JSON
+def _to_draft7(node: Any) -> Any:
     if isinstance(node, list):
         return [_to_draft7(item) for item in node]
     if not isinstance(node, dict):

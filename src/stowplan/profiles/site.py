@@ -27,7 +27,7 @@ class Weights(Model):
     revisions: dict[str, str] = {}
     """Checkpoint id to the commit to download."""
     download_image: str | None = None
-    """Image with the hub's client; null: the one of `deviceLayer`-independent default."""
+    """Image with Python and the hub's client; null: the engine's own image."""
 
 
 class Network(Model):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stowplan.diagnostics import Diagnostic, Location, Refused
-from stowplan.plan.deployment import namespace
+from stowplan.plan.deployment import layer_reasons, namespace, pod_security
 from stowplan.plan.document import mirrored, server_image
 from stowplan.plan.model import Layer, Plan
 from stowplan.profiles.device_layer import Component, DeviceLayerSpec, HostPath, ServerLayer
@@ -41,7 +41,7 @@ def server_artifacts(plan: Plan) -> Iterator[Artifact]:
     yield data_file(f"{folder}/node-labels.yaml", _node_labels(layer, server))
     if layer.server.preflight is None:
         return
-    workload = layer.spec.workload
+    workload, level = layer.spec.workload, pod_security(layer_reasons(layer))
     context = _context(layer.name, layer.spec, site) | {
         "server_name": server,
         "server_layer": layer.server,
@@ -49,7 +49,9 @@ def server_artifacts(plan: Plan) -> Iterator[Artifact]:
         "preflight": list(layer.spec.preflights[layer.server.preflight]),
         "devices": plan.pairing.server.devices.value or max(layer.server.pod_counts.single),
         "engine_image": server_image(plan),
-        "namespace": namespace(site.namespace, workload.pod_security),
+        "pod_security": level,
+        "namespace": namespace(site.namespace, level),
+        "stated": layer_reasons(layer),
     }
     made = [
         objects_file(

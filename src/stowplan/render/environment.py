@@ -42,14 +42,14 @@ def _fail(message: str) -> NoReturn:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(  # noqa: S701 - the output is YAML, not HTML, and every value is JSON
+    environment = Environment(
         loader=FileSystemLoader(resources.folder("templates")),
         undefined=StrictUndefined,
         finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,
+        autoescape=False,  # noqa: S701 - YAML, not HTML, and every value is JSON
     )
     environment.globals["fail"] = _fail
     return environment

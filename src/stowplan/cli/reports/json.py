@@ -25,8 +25,6 @@ def write_json(report: Report, stream: TextIO) -> None:
         }
         for d in report
     ]
-    counts = {severity: 0 for severity in ("error", "warning", "info", "unchecked")} | Counter(
-        d.severity for d in report
-    )
+    counts = dict.fromkeys(("error", "warning", "info", "unchecked"), 0) | Counter(d.severity for d in report)
     json.dump({"findings": findings, "counts": counts}, stream, indent=2, ensure_ascii=False)
     stream.write("\n")

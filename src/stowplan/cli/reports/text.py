@@ -15,8 +15,7 @@ _WIDEST = 160
 def write_text(report: Report, stream: TextIO) -> None:
     """All findings, then how many there are of each severity."""
     colour = stream.isatty() and "NO_COLOR" not in os.environ
-    for diagnostic in report:
-        stream.write(_one(diagnostic, colour=colour))
+    stream.writelines(_one(diagnostic, colour=colour) for diagnostic in report)
     counts = Counter(d.severity for d in report)
     if len(report) > 1:
         stream.write(

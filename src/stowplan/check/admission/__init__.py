@@ -1,0 +1,1 @@
+"""What kube-apiserver refuses beyond the schema; one file for each topic."""

@@ -1,0 +1,200 @@
+"""Tolerations, node and pod affinity, spreading over the topology."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stowplan.check.admission._examples import pod
+from stowplan.check.admission._register import CORE, Context, Problem, pod_check
+from stowplan.check.admission._syntax import (
+    dns_subdomain,
+    integer,
+    label_value,
+    qualified_name,
+    short,
+    text,
+    walk,
+)
+from stowplan.check.objects import Path, Pod, mapping, sequence
+
+_COMPARING_TOLERATIONS = 35
+_WEIGHT = 100
+
+
+@pod_check(
+    "M116",
+    reason="The API server refuses a toleration whose key, operator, value and effect do not fit together.",
+    source=f"{CORE}: ValidateTolerations.",
+    bad=pod(spec='tolerations:\n  - {key: nvidia.com/gpu, operator: Exists, value: "true"}'),
+    good=pod(spec="tolerations:\n  - {key: nvidia.com/gpu, operator: Exists, effect: NoSchedule}"),
+)
+def tolerations(pod: Pod, context: Context) -> Iterator[Problem]:
+    """The fields of a toleration fit together."""
+    for index, item in enumerate(sequence(pod.spec.get("tolerations"))):
+        path = (*pod.spec_path, "tolerations", index)
+        data = mapping(item)
+        key, operator, value = (
+            text(data.get("key")),
+            data.get("operator") or "Equal",
+            text(data.get("value")),
+        )
+        if key and (wrong := qualified_name(key)):
+            yield Problem((*path, "key"), f"the taint key {short(key)} {wrong}")
+        if not key and data.get("key") in (None, "") and operator != "Exists":
+            yield Problem(path, "a toleration without a key needs the operator Exists")
+        if operator == "Exists" and value:
+            yield Problem(
+                (*path, "value"),
+                "a toleration with the operator Exists takes no value",
+                "remove value, or use the operator Equal",
+            )
+        if operator == "Equal" and (wrong := label_value(value)):
+            yield Problem((*path, "value"), f"the value {short(value)} of a toleration {wrong}")
+        if isinstance(operator, str) and operator not in _operators(context.minor):
+            yield Problem(
+                (*path, "operator"),
+                f"{short(operator)} is no operator of a toleration",
+                "use Exists or Equal",
+            )
+        if data.get("tolerationSeconds") is not None and data.get("effect") != "NoExecute":
+            yield Problem(
+                (*path, "tolerationSeconds"),
+                "tolerationSeconds is allowed only with the effect NoExecute",
+            )
+
+
+def _operators(minor: int) -> tuple[str, ...]:
+    return ("Exists", "Equal", "Lt", "Gt") if minor >= _COMPARING_TOLERATIONS else ("Exists", "Equal")
+
+
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+
+
+@pod_check(
+    "M117",
+    reason="The API server refuses affinity rules without terms, with unknown operators or with weights outside 1 to 100.",
+    source=f"{CORE}: validateAffinity, ValidateNodeSelectorRequirement and validatePodAffinityTerm.",
+    bad=pod(
+        spec="""
+        affinity:
+          nodeAffinity:
+            requiredDuringSchedulingIgnoredDuringExecution:
+              nodeSelectorTerms:
+                - matchExpressions:
+                    - {key: accelerator, operator: Is, values: [h200]}
+        """
+    ),
+    good=pod(
+        spec="""
+        affinity:
+          nodeAffinity:
+            requiredDuringSchedulingIgnoredDuringExecution:
+              nodeSelectorTerms:
+                - matchExpressions:
+                    - {key: accelerator, operator: In, values: [h200]}
+        """
+    ),
+)
+def affinity(pod: Pod, _context: Context) -> Iterator[Problem]:
+    """Affinity rules have terms, known operators, topology keys and weights of 1 to 100."""
+    data, base = mapping(pod.spec.get("affinity")), (*pod.spec_path, "affinity")
+    required = mapping(data.get("nodeAffinity")).get(_REQUIRED)
+    if isinstance(required, Mapping) and not required.get("nodeSelectorTerms"):
+        yield Problem((*base, "nodeAffinity", _REQUIRED), "the node affinity has no nodeSelectorTerms")
+    terms = (
+        ("nodeAffinity", _REQUIRED, "nodeSelectorTerms", "*"),
+        ("nodeAffinity", _PREFERRED, "*", "preference"),
+    )
+    for steps in terms:
+        for term, path in walk(data, steps):
+            for requirement, inner in walk(term, ("matchExpressions", "*")):
+                yield from _requirement(mapping(requirement), (*base, *path, *inner), required=steps[1] == _REQUIRED)
+            for requirement, inner in walk(term, ("matchFields", "*")):
+                yield from _field_requirement(mapping(requirement), (*base, *path, *inner))
+    for way in ("nodeAffinity", "podAffinity", "podAntiAffinity"):
+        for weight, path in walk(data, (way, _PREFERRED, "*", "weight")):
+            if type(weight) is int and not 1 <= weight <= _WEIGHT:
+                yield Problem((*base, *path), f"the weight {weight} is not in the range 1 to {_WEIGHT}")
+    for way in ("podAffinity", "podAntiAffinity"):
+        for steps in (
+            (way, _REQUIRED, "*", "topologyKey"),
+            (way, _PREFERRED, "*", "podAffinityTerm", "topologyKey"),
+        ):
+            for key, path in walk(data, steps):
+                if isinstance(key, str) and (wrong := qualified_name(key)):
+                    yield Problem((*base, *path), f"the topology key {short(key)} {wrong}")
+
+
+def _requirement(data: Mapping[str, Any], path: Path, *, required: bool) -> Iterator[Problem]:
+    key, operator, values = data.get("key"), data.get("operator"), sequence(data.get("values"))
+    if isinstance(key, str) and (wrong := qualified_name(key)):
+        yield Problem((*path, "key"), f"the label key {short(key)} {wrong}")
+    match operator:
+        case "In" | "NotIn":
+            if not values:
+                yield Problem(path, f"the operator {operator} needs values")
+        case "Exists" | "DoesNotExist":
+            if values:
+                yield Problem((*path, "values"), f"the operator {operator} takes no values", "remove values")
+        case "Gt" | "Lt":
+            if len(values) != 1:
+                yield Problem(path, f"the operator {operator} needs exactly one value, got {len(values)}")
+        case str():
+            hint = "use In, NotIn, Exists, DoesNotExist, Gt or Lt"
+            yield Problem((*path, "operator"), f"{short(operator)} is no operator of a node selector", hint)
+    for index, value in enumerate(values if required else ()):
+        if isinstance(value, str) and (wrong := label_value(value)):
+            yield Problem((*path, "values", index), f"the label value {short(value)} {wrong}")
+
+
+def _field_requirement(data: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    key, operator, values = data.get("key"), data.get("operator"), sequence(data.get("values"))
+    if isinstance(key, str) and key != "metadata.name":
+        yield Problem(
+            (*path, "key"),
+            f"{short(key)} is no field that a node is selected by",
+            "use metadata.name",
+        )
+    if operator in ("In", "NotIn") and len(values) != 1:
+        yield Problem(path, f"the operator {operator} on a field needs exactly one value, got {len(values)}")
+    elif isinstance(operator, str) and operator not in ("In", "NotIn"):
+        yield Problem((*path, "operator"), f"{short(operator)} is no operator on a field", "use In or NotIn")
+    for index, value in enumerate(values):
+        if isinstance(value, str) and key == "metadata.name" and (wrong := dns_subdomain(value)):
+            yield Problem((*path, "values", index), f"the node name {short(value)} {wrong}")
+
+
+@pod_check(
+    "M118",
+    reason="The API server refuses a topology spread constraint without a skew, key or known action, or given twice.",
+    source=f"{CORE}: validateTopologySpreadConstraints.",
+    bad=pod(
+        spec="topologySpreadConstraints:\n  - {maxSkew: 0, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule}"
+    ),
+    good=pod(
+        spec="topologySpreadConstraints:\n  - {maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule}"
+    ),
+)
+def topology_spread(pod: Pod, _context: Context) -> Iterator[Problem]:
+    """Topology spread constraints have a positive skew and a key, and differ."""
+    seen: set[tuple[str, str]] = set()
+    for index, item in enumerate(sequence(pod.spec.get("topologySpreadConstraints"))):
+        data, path = mapping(item), (*pod.spec_path, "topologySpreadConstraints", index)
+        skew, least = integer(data.get("maxSkew")), integer(data.get("minDomains"))
+        key, action = text(data.get("topologyKey")), text(data.get("whenUnsatisfiable"))
+        if skew is not None and skew <= 0:
+            yield Problem((*path, "maxSkew"), f"maxSkew {skew} is not greater than 0")
+        if data.get("topologyKey") == "" or (key and qualified_name(key)):
+            yield Problem((*path, "topologyKey"), f"the topology key {short(key)} {qualified_name(key)}")
+        if least is not None and least <= 0:
+            yield Problem((*path, "minDomains"), f"minDomains {least} is not greater than 0")
+        if least is not None and action == "ScheduleAnyway":
+            yield Problem(
+                (*path, "minDomains"),
+                "minDomains is allowed only with whenUnsatisfiable: DoNotSchedule",
+            )
+        if key and action and (key, action) in seen:
+            yield Problem(path, f"two constraints have the topology key {short(key)} and the action {action}")
+        seen.add((key, action))

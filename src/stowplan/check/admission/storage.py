@@ -1,0 +1,162 @@
+"""Claims, volumes and storage classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from stowplan.check.admission._examples import thing
+from stowplan.check.admission._register import CORE, Context, Problem, object_check
+from stowplan.check.admission._syntax import (
+    dns_subdomain,
+    is_not_quantity,
+    qualified_name,
+    quantity,
+    short,
+    text,
+)
+from stowplan.check.objects import Object, Path, dig, mapping, sequence
+
+_CLAIM = f"{CORE}: ValidatePersistentVolumeClaimSpec."
+_SINGLE = "ReadWriteOncePod"
+
+
+def _claims(item: Object) -> Iterator[tuple[Mapping[str, Any], Path]]:
+    """Every claim that an object is or makes."""
+    if item.kind == "PersistentVolumeClaim":
+        yield item.spec, ("spec",)
+    elif item.kind == "StatefulSet":
+        for index, template in enumerate(sequence(item.spec.get("volumeClaimTemplates"))):
+            yield (
+                mapping(mapping(template).get("spec")),
+                ("spec", "volumeClaimTemplates", index, "spec"),
+            )
+    for pod in item.pods:
+        for index, volume in enumerate(sequence(pod.spec.get("volumes"))):
+            spec = dig(volume, ("ephemeral", "volumeClaimTemplate", "spec"))
+            if isinstance(spec, Mapping):
+                yield (
+                    spec,
+                    (*pod.spec_path, "volumes", index, "ephemeral", "volumeClaimTemplate", "spec"),
+                )
+
+
+_CLAIM_KINDS = "PersistentVolumeClaim StatefulSet Deployment DaemonSet Pod Job CronJob ReplicaSet"
+
+
+def _access_modes(spec: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    modes = sequence(spec.get("accessModes"))
+    if not modes:
+        yield Problem(path, "no access mode is given", "give accessModes, for example [ReadWriteMany]")
+    elif _SINGLE in modes and len(modes) > 1:
+        yield Problem((*path, "accessModes"), f"{_SINGLE} allows no other access mode beside it")
+
+
+@object_check(
+    "M190",
+    _CLAIM_KINDS,
+    reason="The API server refuses a claim without access modes or without a size.",
+    source=_CLAIM,
+    bad=thing("v1", "PersistentVolumeClaim", "spec:\n  accessModes: [ReadWriteMany]"),
+    good=thing(
+        "v1",
+        "PersistentVolumeClaim",
+        "spec:\n  accessModes: [ReadWriteMany]\n  resources:\n    requests: {storage: 1Ti}",
+    ),
+)
+def claim(item: Object, _context: Context) -> Iterator[Problem]:
+    """A claim has access modes and a positive size."""
+    for spec, path in _claims(item):
+        yield from _access_modes(spec, path)
+        requests = mapping(mapping(spec.get("resources")).get("requests"))
+        place = (*path, "resources", "requests", "storage")
+        size = quantity(requests.get("storage"))
+        if "storage" not in requests:
+            yield Problem(
+                (*path, "resources", "requests"),
+                "the claim asks for no storage",
+                "give resources.requests.storage",
+            )
+        elif is_not_quantity(requests["storage"]):
+            yield Problem(
+                place,
+                f"{short(requests['storage'])} is not a quantity",
+                "write for example 500Gi or 2Ti",
+            )
+        elif size is not None and size <= 0:
+            yield Problem(place, f"the size {requests['storage']} is not greater than 0")
+        name = text(spec.get("storageClassName"))
+        if name and (wrong := dns_subdomain(name)):
+            yield Problem((*path, "storageClassName"), f"storageClassName {short(name)} {wrong}")
+
+
+_NOT_SOURCES = {
+    "accessModes",
+    "capacity",
+    "claimRef",
+    "mountOptions",
+    "nodeAffinity",
+    "persistentVolumeReclaimPolicy",
+    "storageClassName",
+    "volumeAttributesClassName",
+    "volumeMode",
+}
+
+
+@object_check(
+    "M191",
+    "PersistentVolume",
+    reason="The API server refuses a volume without a size, access modes or exactly one source.",
+    source=f"{CORE}: ValidatePersistentVolumeSpec.",
+    bad=thing("v1", "PersistentVolume", "spec:\n  accessModes: [ReadOnlyMany]\n  capacity: {storage: 1Ti}"),
+    good=thing(
+        "v1",
+        "PersistentVolume",
+        "spec:\n  accessModes: [ReadOnlyMany]\n  capacity: {storage: 1Ti}\n  nfs: {server: nas, path: /models}",
+    ),
+)
+def volume(item: Object, _context: Context) -> Iterator[Problem]:
+    """A volume has a size, access modes and one source."""
+    spec = item.spec
+    yield from _access_modes(spec, ("spec",))
+    capacity = mapping(spec.get("capacity"))
+    size = quantity(capacity.get("storage"))
+    if set(capacity) != {"storage"}:
+        yield Problem(
+            ("spec", "capacity"),
+            "the capacity of a volume is exactly one amount of storage",
+            "give capacity: {storage: 1Ti}",
+        )
+    elif is_not_quantity(capacity["storage"]) or (size is not None and size <= 0):
+        yield Problem(
+            ("spec", "capacity", "storage"),
+            f"the size {capacity['storage']} is not a positive quantity",
+        )
+    given = [key for key, value in spec.items() if key not in _NOT_SOURCES and isinstance(value, Mapping)]
+    if len(given) != 1:
+        yield Problem(
+            ("spec",),
+            f"the volume has {len(given)} sources, exactly one is allowed{': ' if given else ''}{', '.join(given)}",
+        )
+    if "local" in given and spec.get("nodeAffinity") is None:
+        yield Problem(("spec", "local"), "a local volume needs nodeAffinity", key=True)
+    name = text(spec.get("storageClassName"))
+    if name and (wrong := dns_subdomain(name)):
+        yield Problem(("spec", "storageClassName"), f"storageClassName {short(name)} {wrong}")
+
+
+@object_check(
+    "M192",
+    "StorageClass",
+    reason="The API server refuses a storage class without a provisioner, or that recycles volumes.",
+    source="Kubernetes API validation, pkg/apis/storage/validation: ValidateStorageClass.",
+    bad=thing("storage.k8s.io/v1", "StorageClass", "provisioner: ''"),
+    good=thing("storage.k8s.io/v1", "StorageClass", "provisioner: nfs.csi.k8s.io"),
+)
+def storage_class(item: Object, _context: Context) -> Iterator[Problem]:
+    """A storage class names its provisioner."""
+    name = item.data.get("provisioner")
+    if name == "":
+        yield Problem(("provisioner",), "the provisioner is empty")
+    elif isinstance(name, str) and (wrong := qualified_name(name.lower())):
+        yield Problem(("provisioner",), f"the provisioner {short(name)} {wrong}")

@@ -1,0 +1,1 @@
+"""References between objects, and what one bundle must not hold twice."""

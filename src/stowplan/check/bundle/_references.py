@@ -1,0 +1,141 @@
+"""What the objects of a bundle refer to, and which pods it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from stowplan.check.admission._register import is_own
+from stowplan.check.admission._syntax import text, walk
+from stowplan.check.admission.workloads import selects
+from stowplan.check.kubernetes_schema import schemas
+from stowplan.check.objects import Bundle, Object, Path, Pod, containers, mapping, sequence
+
+_SET_BY_CONTROLLERS = (
+    "apps.kubernetes.io/",
+    "batch.kubernetes.io/",
+    "controller-",
+    "job-name",
+    "leaderworkerset.sigs.k8s.io/",
+    "pod-template-hash",
+    "statefulset.kubernetes.io/",
+)
+_GROUPS_WITHOUT_PODS = {
+    "cert-manager.io",
+    "gateway.networking.k8s.io",
+    "inference.networking.k8s.io",
+    "k8s.cni.cncf.io",
+    "kueue.x-k8s.io",
+    "kustomize.config.k8s.io",
+    "leaderworkerset.x-k8s.io",
+    "monitoring.coreos.com",
+    "resource.nvidia.com",
+    "scheduling.volcano.sh",
+    "snapshot.storage.k8s.io",
+    "topology.volcano.sh",
+}
+_OTHER_POD_MAKERS = {"PodTemplate", "ReplicationController"}
+
+
+class PodOf(NamedTuple):
+    """A pod and the object that holds it."""
+
+    item: Object
+    pod: Pod
+
+
+class Reference(NamedTuple):
+    """One object's mention of another by name, in its own namespace."""
+
+    item: Object
+    kind: str
+    name: str
+    path: Path
+    keys: tuple[tuple[str, Path], ...] = ()
+
+
+def pods_of(bundle: Bundle) -> Iterator[PodOf]:
+    """Every pod and pod template of the bundle."""
+    for item in bundle.objects:
+        if item.pods and is_own(item):
+            for pod in item.pods:
+                yield PodOf(item, pod)
+
+
+def all_pods_known(bundle: Bundle) -> bool:
+    """Whether no object of the bundle may make pods that cannot be seen in it."""
+    known = schemas(bundle.minor)
+    for item in bundle.objects:
+        if item.kind in _OTHER_POD_MAKERS:
+            return False
+        if not known.is_built_in_group(item.api_version) and item.group not in _GROUPS_WITHOUT_PODS:
+            return False
+    return True
+
+
+def same_namespace(one: Object, other: Object) -> bool:
+    """Whether two objects are, or may be, in one namespace."""
+    return not one.namespace or not other.namespace or one.namespace == other.namespace
+
+
+def matches(selector: Mapping[str, Any], found: PodOf) -> bool:
+    """Whether a label selector may match a pod, with labels that controllers set taken as met."""
+    wanted = {
+        key: value
+        for key, value in mapping(selector.get("matchLabels")).items()
+        if not key.startswith(_SET_BY_CONTROLLERS)
+    }
+    others = [
+        e
+        for e in sequence(selector.get("matchExpressions"))
+        if not text(mapping(e).get("key")).startswith(_SET_BY_CONTROLLERS)
+    ]
+    labels = mapping(found.pod.metadata.get("labels"))
+    return selects({"matchLabels": wanted, "matchExpressions": others}, labels) is not False
+
+
+_VOLUMES: tuple[tuple[str, Path, str, str], ...] = (
+    ("ConfigMap", ("volumes", "*", "configMap"), "name", "optional"),
+    ("PersistentVolumeClaim", ("volumes", "*", "persistentVolumeClaim"), "claimName", ""),
+    ("Secret", ("volumes", "*", "secret"), "secretName", "optional"),
+    ("ConfigMap", ("volumes", "*", "projected", "sources", "*", "configMap"), "name", "optional"),
+    ("Secret", ("volumes", "*", "projected", "sources", "*", "secret"), "name", "optional"),
+)
+_VARIABLES: tuple[tuple[str, Path], ...] = (
+    ("ConfigMap", ("env", "*", "valueFrom", "configMapKeyRef")),
+    ("Secret", ("env", "*", "valueFrom", "secretKeyRef")),
+    ("ConfigMap", ("envFrom", "*", "configMapRef")),
+    ("Secret", ("envFrom", "*", "secretRef")),
+)
+
+
+def references(bundle: Bundle) -> Iterator[Reference]:
+    """What pods of the bundle need by name; what is optional is left out."""
+    for item, pod in pods_of(bundle):
+        for kind, steps, field, optional in _VOLUMES:
+            for data, path in walk(pod.spec, steps):
+                name = mapping(data).get(field)
+                if isinstance(name, str) and name and data.get(optional) is not True:
+                    where = (*pod.spec_path, *path)
+                    entries = enumerate(sequence(data.get("items")))
+                    keys = tuple(
+                        (text(mapping(entry).get("key")), (*where, "items", index, "key")) for index, entry in entries
+                    )
+                    yield Reference(item, kind, name, (*where, field), keys)
+        for container in containers(pod):
+            for kind, steps in _VARIABLES:
+                for data, path in walk(container.data, steps):
+                    name = mapping(data).get("name")
+                    if isinstance(name, str) and name and data.get("optional") is not True:
+                        where = (*container.path, *path)
+                        key = text(data.get("key"))
+                        keys = ((key, (*where, "key")),) if key else ()
+                        yield Reference(item, kind, name, (*where, "name"), keys)
+        account = pod.spec.get("serviceAccountName")
+        if isinstance(account, str) and account:
+            yield Reference(item, "ServiceAccount", account, (*pod.spec_path, "serviceAccountName"))
+
+
+def holders(bundle: Bundle, kind: str, name: str) -> list[Object]:
+    """Objects of the bundle of that kind and name, in whatever namespace."""
+    return [item for item in bundle.of(kind) if item.name == name and is_own(item)]

@@ -1,0 +1,136 @@
+"""Things that pods need by name: ConfigMaps, Secrets, claims and service accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stowplan.check.admission._examples import pod, thing
+from stowplan.check.admission._syntax import short
+from stowplan.check.bundle._references import Reference, holders, references, same_namespace
+from stowplan.check.objects import Bundle, mapping
+from stowplan.check.registry import Found, check
+from stowplan.diagnostics import did_you_mean
+
+_ALWAYS = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
+_VOLUME = "volumes:\n  - {name: config, configMap: {name: settings}}"
+_CLAIM = "spec:\n  accessModes: [ReadWriteMany]\n  resources:\n    requests: {storage: 1Ti}"
+
+
+def _missing(bundle: Bundle, kind: str) -> Iterator[Found]:
+    for found in references(bundle):
+        if found.kind != kind or (kind, found.name) in _ALWAYS or holders(bundle, kind, found.name):
+            continue
+        hint = did_you_mean(found.name, [item.name for item in bundle.of(kind) if item.name])
+        message = f"the bundle holds no {kind} {short(found.name)}"
+        yield Found(found.item, found.path, message, hint or "add it, or create it beforehand")
+
+
+@check(
+    "M202",
+    level="bundle",
+    severity="warning",
+    whole_bundle=True,
+    reason="A pod does not start until every ConfigMap that it needs exists.",
+    source="https://kubernetes.io/docs/concepts/configuration/configmap/",
+    bad=pod(spec=_VOLUME),
+    good=f"{pod(spec=_VOLUME)}---\n{thing('v1', 'ConfigMap', name='settings')}",
+)
+def config_maps_exist(bundle: Bundle) -> Iterator[Found]:
+    """ConfigMaps that pods need are in the bundle."""
+    yield from _missing(bundle, "ConfigMap")
+
+
+_MODELS = "volumes:\n  - {name: models, persistentVolumeClaim: {claimName: models}}"
+
+
+@check(
+    "M203",
+    level="bundle",
+    severity="warning",
+    whole_bundle=True,
+    reason="A pod stays pending until the claims that it mounts exist.",
+    source="https://kubernetes.io/docs/concepts/storage/persistent-volumes/#claims-as-volumes",
+    bad=pod(spec=_MODELS),
+    good=f"{pod(spec=_MODELS)}---\n{thing('v1', 'PersistentVolumeClaim', _CLAIM, name='models')}",
+)
+def claims_exist(bundle: Bundle) -> Iterator[Found]:
+    """Claims that pods mount are in the bundle."""
+    made = {
+        f"{name}-" for item in bundle.of("StatefulSet") for name in _templates(item.spec.get("volumeClaimTemplates"))
+    }
+    for found in _missing(bundle, "PersistentVolumeClaim"):
+        if not any(found.message.partition("'")[2].startswith(prefix) for prefix in made):
+            yield found
+
+
+def _templates(templates: object) -> Iterator[str]:
+    for template in templates if isinstance(templates, list) else ():
+        name = mapping(mapping(template).get("metadata")).get("name")
+        if isinstance(name, str) and name:
+            yield name
+
+
+@check(
+    "M204",
+    level="bundle",
+    severity="warning",
+    whole_bundle=True,
+    reason="No pod is created for a workload whose service account does not exist.",
+    source="https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/",
+    bad=pod(spec="serviceAccountName: engine"),
+    good=f"{pod(spec='serviceAccountName: engine')}---\n{thing('v1', 'ServiceAccount')}",
+)
+def service_accounts_exist(bundle: Bundle) -> Iterator[Found]:
+    """Service accounts of pods are in the bundle."""
+    yield from _missing(bundle, "ServiceAccount")
+
+
+def _in(namespace: str, document: str) -> str:
+    return document.replace("metadata:\n", f"metadata:\n  namespace: {namespace}\n", 1)
+
+
+@check(
+    "M205",
+    level="bundle",
+    whole_bundle=True,
+    reason="A pod sees only objects of its own namespace, and never starts if one that it needs is in another.",
+    source="https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/",
+    bad=f"{_in('serving', pod(spec=_VOLUME))}---\n{_in('other', thing('v1', 'ConfigMap', name='settings'))}",
+    good=f"{_in('serving', pod(spec=_VOLUME))}---\n{_in('serving', thing('v1', 'ConfigMap', name='settings'))}",
+)
+def same_namespace_as_pod(bundle: Bundle) -> Iterator[Found]:
+    """What a pod needs is in its own namespace."""
+    for found in references(bundle):
+        held = [] if (found.kind, found.name) in _ALWAYS else holders(bundle, found.kind, found.name)
+        if held and not any(same_namespace(found.item, item) for item in held):
+            where = f"'{held[0].namespace}', the pod in '{found.item.namespace}'"
+            message = f"the {found.kind} {short(found.name)} is in the namespace {where}"
+            yield Found(found.item, found.path, message, "put both into one namespace")
+
+
+@check(
+    "M206",
+    level="bundle",
+    whole_bundle=True,
+    reason="A container does not start while a key that it needs is not in the ConfigMap or Secret.",
+    source="https://kubernetes.io/docs/tasks/configure-pod-container/configure-pod-configmap/",
+    bad=f"{pod('env:' + chr(10) + '  - name: A' + chr(10) + '    valueFrom: {configMapKeyRef: {name: settings, key: a}}')}"
+    f"---\n{thing('v1', 'ConfigMap', 'data: {b: x}', name='settings')}",
+    good=f"{pod('env:' + chr(10) + '  - name: A' + chr(10) + '    valueFrom: {configMapKeyRef: {name: settings, key: a}}')}"
+    f"---\n{thing('v1', 'ConfigMap', 'data: {a: x}', name='settings')}",
+)
+def keys_exist(bundle: Bundle) -> Iterator[Found]:
+    """Keys that pods need are in the ConfigMap or Secret of the bundle."""
+    for found in references(bundle):
+        if found.keys:
+            yield from _missing_keys(bundle, found)
+
+
+def _missing_keys(bundle: Bundle, found: Reference) -> Iterator[Found]:
+    held = [h for h in holders(bundle, found.kind, found.name) if same_namespace(found.item, h)]
+    fields = ("data", "binaryData", "stringData")
+    keys = {key for item in held for field in fields for key in mapping(item.data.get(field))}
+    for key, path in found.keys if held else ():
+        if key and key not in keys:
+            message = f"the {found.kind} {short(found.name)} has no key {short(key)}"
+            yield Found(found.item, path, message, did_you_mean(key, keys))

@@ -1,0 +1,1 @@
+"""Known ways in which V4 deployments fail, each with its source."""

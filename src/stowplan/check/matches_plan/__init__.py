@@ -1,0 +1,1 @@
+"""The manifests ask for what the plan beside them says."""

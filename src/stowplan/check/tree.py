@@ -1,0 +1,131 @@
+"""Paths in, findings out: files are sorted into bundles, profiles and kustomizations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from stowplan.catalog import Catalog
+from stowplan.check.kubernetes_schema import MINORS
+from stowplan.check.profiles import check_profile
+from stowplan.check.runner import check_bundle, is_plan
+from stowplan.diagnostics import Diagnostic, Location, Refused
+from stowplan.located_yaml import Document, json_scalar, kubernetes_scalar, read_bytes, read_file
+from stowplan.profiles.kinds import API_VERSION
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+_KUSTOMIZATION = "kustomization.yaml"
+_STDIN = "<stdin>"
+
+
+def check_paths(paths: Iterable[str], catalog: Catalog, minor: str | None, stdin: BinaryIO) -> list[Diagnostic]:
+    """Every finding below the paths.
+
+    Raises:
+        Refused: a path that cannot be read, or a Kubernetes version without schemas.
+    """
+    version = minor or catalog.sites["default"].kubernetes
+    if version not in MINORS:
+        message = f"no schemas for Kubernetes {version}"
+        raise Refused(
+            [Diagnostic("M000", message, Location("--kubernetes-version"), hint=f"known: {', '.join(MINORS)}")],
+            unreadable=True,
+        )
+    found: list[Diagnostic] = []
+    for path in paths:
+        if path == "-":
+            found += _check_stdin(stdin.read(), version, catalog)
+        else:
+            found += _check_path(Path(path), minor, version, catalog)
+    return found
+
+
+def _check_stdin(raw: bytes, version: str, catalog: Catalog) -> list[Diagnostic]:
+    try:
+        documents = list(read_bytes(raw, _STDIN, scalar=kubernetes_scalar))
+    except Refused as refused:
+        return list(refused.report)
+    return _check_documents(documents, version, catalog, None)
+
+
+def _check_path(path: Path, minor: str | None, version: str, catalog: Catalog) -> list[Diagnostic]:
+    if not path.is_dir():
+        if not path.is_file():
+            read_file(path)  # says why it cannot be read
+        return _check_files([path], version, catalog, None)
+    found: list[Diagnostic] = []
+    for root, files in _bundles(path).items():
+        plan = _plan(root)
+        found += _check_files(files, minor or _minor_of(plan) or version, catalog, plan)
+    return found
+
+
+def _bundles(path: Path) -> dict[Path, list[Path]]:
+    """Files by the folder of the kustomization above them, or by the given folder where there is none."""
+    roots = {file.parent for file in path.rglob(_KUSTOMIZATION)}
+    bundles: dict[Path, list[Path]] = {}
+    for file in sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and not _hidden(p, path)):
+        root = next((parent for parent in file.parents if parent in roots), path)
+        bundles.setdefault(root, []).append(file)
+    return bundles
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _plan(root: Path) -> Mapping[str, Any] | None:
+    file = root / "plan.yaml"
+    if not file.is_file():
+        return None
+    documents, _ = _read(file)
+    data = documents[0].data if documents else None
+    return data if is_plan(data) else None
+
+
+def _minor_of(plan: Mapping[str, Any] | None) -> str | None:
+    value = (plan or {}).get("pairing", {}).get("kubernetes")
+    return value if value in MINORS else None
+
+
+def _check_files(files: list[Path], version: str, catalog: Catalog, plan: Mapping[str, Any] | None) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    documents: list[Document] = []
+    for file in files:
+        read, problems = _read(file)
+        documents += read
+        found += problems
+    return found + _check_documents(documents, version, catalog, plan)
+
+
+def _read(file: Path) -> tuple[list[Document], list[Diagnostic]]:
+    """A file as Kubernetes reads it, or as JSON's types only where it is one of ours; and what is wrong with its text."""
+    try:
+        documents = read_file(file, scalar=kubernetes_scalar)
+        if any(isinstance(d.data, Mapping) and d.data.get("apiVersion") == API_VERSION for d in documents):
+            documents = read_file(file, scalar=json_scalar)
+    except Refused as refused:
+        return [], list(refused.report)
+    return documents, []
+
+
+def _check_documents(
+    documents: Iterable[Document], version: str, catalog: Catalog, plan: Mapping[str, Any] | None
+) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    manifests: list[Document] = []
+    for document in documents:
+        data = document.data
+        if is_plan(data):
+            plan = plan or data
+        elif isinstance(data, Mapping) and data.get("apiVersion") == API_VERSION:
+            found += check_profile(document, catalog)
+        elif _is_object(data):
+            manifests.append(document)
+    return found + check_bundle(manifests, version, plan, catalog)
+
+
+def _is_object(data: object) -> bool:
+    """Files beside manifests (labels, toolchain configs, values) are not Kubernetes objects and are left alone."""
+    return (isinstance(data, Mapping) and ("apiVersion" in data or "kind" in data)) or isinstance(data, list | str)
