@@ -27,6 +27,8 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?\Z")
 _CORE_INT = re.compile(r"[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[1-9][0-9_]*|0)\Z")
 _CORE_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?\Z")
+_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+_SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
 
@@ -62,11 +64,14 @@ class Document:
                 continue
             line, column = (mark[0], mark[1]) if key else (mark[2], mark[3])
             node = node[step]
-        return self._place(line, column)
+        return _location(self.file, self.lines, line, column)
 
-    def _place(self, line: int, column: int) -> Location:
-        text = self.lines[line] if line < len(self.lines) else ""
-        return Location(self.file, line + 1, column + 1, text)
+
+def _location(file: str, lines: Sequence[str], line: int, column: int) -> Location:
+    """A place from 0-based numbers; the end of the text counts as the end of its last line."""
+    if line >= len(lines):
+        line, column = max(len(lines) - 1, 0), len(lines[-1]) if lines else 0
+    return Location(file, line + 1, column + 1, lines[line] if lines else "")
 
 
 def json_scalar(text: str) -> object:
@@ -148,7 +153,16 @@ def read_bytes(raw: bytes, file: str, *, scalar: Callable[[str], object] = json_
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text (byte {error.start:,} is 0x{raw[error.start]:02x})"
         raise _refuse("P003", message, Location(file), unreadable=True) from None
-    return _Reader(text, file, scalar).documents()
+    return _Reader(_without_surrogates(text), file, scalar).documents()
+
+
+def _without_surrogates(text: str) -> str:
+    """JSON writes characters beyond the 16-bit plane as pairs of escapes, which YAML does not read."""
+    if text.lstrip()[:1] not in ("{", "["):
+        return text
+    return _SURROGATES.sub(
+        lambda m: f"\\U{0x10000 + ((int(m[1], 16) & 0x3FF) << 10 | int(m[2], 16) & 0x3FF):08x}", text
+    )
 
 
 def _refuse(code: str, message: str, location: Location, *, hint: str = "", unreadable: bool = False) -> Refused:
@@ -165,6 +179,8 @@ class _Open:
     started_at: int
     key: str | None = None
     key_mark: Any = None
+    merging: bool = False
+    """The key is a merge key: a plain `<<`."""
     merges: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -173,7 +189,7 @@ class _Reader:
 
     def __init__(self, text: str, file: str, scalar: Callable[[str], object]) -> None:
         self.text, self.file, self.scalar = text, file, scalar
-        self.lines = text.split("\n")
+        self.lines = _LINE_END.split(text)
         self.nodes = self.alias_nodes = 0
 
     def documents(self) -> Iterator[Document]:
@@ -214,7 +230,7 @@ class _Reader:
     def _scalar(self, event: Any) -> None:
         text = event.value
         if self.stack and self.stack[-1].key is None and type(self.stack[-1].value) is dict:
-            self._key(text, event)
+            self._key(text, event, plain=bool(event.implicit[0]))
             return
         self._check_tag(event)
         value = self.scalar(text) if event.implicit[0] and event.tag is None else text
@@ -222,9 +238,10 @@ class _Reader:
             self.anchors[event.anchor] = (value, 1)
         self._add(value, event.start_mark)
 
-    def _key(self, text: str, event: Any) -> None:
+    def _key(self, text: str, event: Any, *, plain: bool) -> None:
         parent = self.stack[-1]
-        if text in parent.value and text != "<<":
+        parent.merging = plain and text == "<<"
+        if text in parent.value and not parent.merging:
             first = parent.marks[text].key_line + 1
             raise _refuse(
                 "P006",
@@ -292,7 +309,7 @@ class _Reader:
             parent.value.append(value)
             return
         key, key_mark, parent.key = parent.key, parent.key_mark, None
-        if key == "<<":
+        if parent.merging:
             self._merge(parent, value, key_mark)
         elif key is not None:
             parent.marks[key] = Mark(key_mark.line, key_mark.column, mark.line, mark.column)
@@ -311,5 +328,4 @@ class _Reader:
             )
 
     def _place(self, mark: Any) -> Location:
-        text = self.lines[mark.line] if mark.line < len(self.lines) else ""
-        return Location(self.file, mark.line + 1, mark.column + 1, text)
+        return _location(self.file, self.lines, mark.line, mark.column)

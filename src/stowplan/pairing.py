@@ -45,9 +45,11 @@ class Pairing:
         given = self.spec.layout
         return given.get(role) if isinstance(given, Mapping) else given
 
-    def locate(self, *path: str | int) -> Location | None:
-        """Where the pairing's file says that, for messages."""
-        return self.document.locate(("spec", *path)) if self.document else None
+    def locate(self, *path: str | int) -> Location:
+        """Where the pairing's file says that, or the option that stands for it, for messages."""
+        if self.document:
+            return self.document.locate(("spec", *path))
+        return Location(f"--{key_option(str(path[0]))}" if path else self.name)
 
 
 def read_pairing(path: Path, catalog: Catalog) -> Pairing:

@@ -75,8 +75,12 @@ def show(
             [Diagnostic("P010", f"unknown {shelf.kind.word} '{name}'", Location("NAME"), hint=shelf.unknown(name))],
             unreadable=True,
         )
-    spec = shelf.entry(name).document.data["spec"]
-    if output in (Output.json, Output.yaml):
+    whole = shelf.entry(name).document.data
+    spec = whole["spec"]
+    if output is Output.yaml:
+        print_data(whole, output)
+        return 0
+    if output is Output.json:
         print_data({"name": name, **spec}, output)
         return 0
     plain = {

@@ -11,6 +11,8 @@ import typer
 from stowplan.cli.session import ProfilesOption, find_pairing, load_catalog
 from stowplan.cli.tables import Output, OutputOption, print_data, print_rows
 
+_WIDEST, _LONGEST = 160, 60
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -94,5 +96,12 @@ def _page(code: str) -> str:
     found = checks[code]
     return (
         f"{found.code} ({found.level}, {found.severity}): {found.title}\n\n{found.reason}\nSource: {found.source}\n\n"
-        f"Found in:\n\n{found.bad.strip()}\n\nWrite instead:\n\n{found.good.strip()}\n"
+        f"Found in:\n\n{_clipped(found.bad)}\n\nWrite instead:\n\n{_clipped(found.good)}\n"
     )
+
+
+def _clipped(example: str) -> str:
+    """An example on one screen: some checks need a value of many kilobytes to fail."""
+    from stowplan.cli.tables import cut
+
+    return "\n".join(cut(line, _WIDEST) for line in example.strip().splitlines()[:_LONGEST])

@@ -15,7 +15,7 @@ from stowplan.pairing import Pairing
 from stowplan.plan.flags import unknown_flags
 from stowplan.plan.layouts import Placement, violations
 from stowplan.plan.model import Candidate, Layer, Reason, Stack
-from stowplan.plan.settings import Origin, Settings, apply_rules, put_set
+from stowplan.plan.settings import Origin, Settings, apply_rules, pin_path, put_set
 from stowplan.profiles.engine import Efficiency
 from stowplan.profiles.recipe import RecipeSpec
 from stowplan.profiles.rule import Context, holds
@@ -117,14 +117,11 @@ class Evaluator:
         self._fill(settings, placement)
         for key, value in self.pairing.spec.set.items():
             settings.put(
-                tuple(self._role_key(key).split(".", 1)),
+                pin_path(key, self.role),
                 value,
                 Origin("pairing", self.pairing.name, "pinned", "the pairing's set"),
             )
         return settings
-
-    def _role_key(self, key: str) -> str:
-        return key.removeprefix(f"{self.role}.")
 
     def _fill(self, settings: Settings, placement: Placement) -> None:
         layout = placement.layout

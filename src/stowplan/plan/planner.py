@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from stowplan.diagnostics import Diagnostic, Refused
 from stowplan.fit.ledger import GIB
 from stowplan.pairing import Pairing
+from stowplan.plan.contradictions import pin_problems, refuse_contradictions
 from stowplan.plan.evaluate import Evaluator, Recipe
 from stowplan.plan.layouts import Placement, placements
 from stowplan.plan.model import Candidate, Layer, Plan, Reason, Stack, Verdict
@@ -23,8 +24,11 @@ def plan(pairing: Pairing) -> Plan:
     Raises:
         Refused: what the pairing pins contradicts itself or the catalogue.
     """
-    _refuse_contradictions(pairing)
-    layer = _layer(pairing)
+    refuse_contradictions(pairing)
+    layer, kinds = _layer(pairing), pairing.use_case.variant_kinds
+    if pairing.variant.kind not in kinds:
+        message = f"{pairing.spec.variant} is a {pairing.variant.kind} model; {pairing.spec.use_case} takes {' or '.join(kinds)}"
+        return _negative(pairing, layer, "infeasible", [Reason("F021", message, {"kind": pairing.variant.kind})])
     if layer is None:
         fact = Reason(
             "F030", f"no device layer in the catalogue serves {pairing.spec.server}", {"fact": "device layer"}
@@ -43,34 +47,6 @@ def plan(pairing: Pairing) -> Plan:
             fact = Reason("F032", assumption, {"fact": f"{pairing.server.chip} memoryMib"})
             return _negative(pairing, layer, "undocumented", [fact])
     return replace(decided, assumptions=(*((assumption,) if assumption else ()), *decided.assumptions))
-
-
-def _refuse_contradictions(pairing: Pairing) -> None:
-    problems = []
-    layout, nodes = pairing.layout("server"), pairing.spec.nodes
-    if pairing.spec.mode == "disaggregated":
-        problems.append(
-            Diagnostic(
-                "P020",
-                "disaggregated serving cannot be planned yet",
-                pairing.locate("mode"),
-                hint="leave mode out, or write aggregated",
-            )
-        )
-    if layout and nodes and layout.devices % nodes:
-        message = f"the layout's {layout.devices} devices do not divide over {nodes} nodes"
-        problems.append(Diagnostic("P021", message, pairing.locate("layout"), hint="devices = tp x dp x pp"))
-    if nodes and nodes > pairing.site.max_nodes:
-        message = f"{nodes} nodes are more than the site's maxNodes, {pairing.site.max_nodes}"
-        problems.append(Diagnostic("P022", message, pairing.locate("nodes")))
-    for key in pairing.spec.set:
-        if not key.removeprefix("server.").startswith(("flags.--", "env.")):
-            message = f"'{key}' is not a key of the plan that can be pinned"
-            problems.append(
-                Diagnostic("P023", message, pairing.locate("set", key), hint="write flags.--NAME or env.NAME")
-            )
-    if problems:
-        raise Refused(problems)
 
 
 def _layer(pairing: Pairing) -> Layer | None:
@@ -150,6 +126,10 @@ class _Searcher:
 
 
 def _search(pairing: Pairing, layer: Layer, usable: list[Stack], device_mib: int) -> Plan:
+    wrong = [list(pin_problems(pairing, stack)) for stack in usable]
+    if all(wrong):
+        return _negative(pairing, layer, "infeasible", wrong[0])
+    usable = [stack for stack, problems in zip(usable, wrong, strict=True) if not problems]
     searchers = [_Searcher(Evaluator(pairing, stack, layer, device_mib), _recipes(pairing, stack)) for stack in usable]
     considered: list[Candidate] = []
     nodes = [pairing.spec.nodes] if pairing.spec.nodes else _node_counts(pairing)
@@ -222,22 +202,27 @@ def _rank(candidate: Candidate, pairing: Pairing, usable: list[Stack]) -> tuple[
 
 
 def loses_by(candidate: Candidate, chosen: Candidate) -> str:
-    """What a candidate loses to the chosen one by."""
+    """What a candidate loses to the chosen one by, in the order in which layouts are ranked."""
+    return next(_losses(candidate, chosen))
+
+
+def _losses(candidate: Candidate, chosen: Candidate) -> Iterator[str]:
+    missed = "; ".join(candidate.misses)
     if candidate.reasons:
-        return candidate.reasons[0].message
+        yield candidate.reasons[0].message
     if candidate.misses and not chosen.misses:
-        return "; ".join(candidate.misses)
+        yield missed
     if candidate.stack != chosen.stack:
-        return f"checkpoint {candidate.stack.checkpoint.id} with {candidate.stack.engine_name} is preferred less"
+        yield f"checkpoint {candidate.stack.checkpoint.id} with {candidate.stack.engine_name} is preferred less"
     if chosen.recipe and not candidate.recipe:
-        return f"the chosen layout follows {chosen.recipe[0]}"
+        yield f"the chosen layout follows {chosen.recipe[0]}"
     if candidate.misses and candidate.miss_ratio != chosen.miss_ratio:
-        return f"{'; '.join(candidate.misses)}; the chosen one misses less"
+        yield f"{missed}; the chosen one misses less"
     if candidate.devices != chosen.devices:
-        return f"{candidate.devices} devices against {chosen.devices}"
+        yield f"{candidate.devices} devices against {chosen.devices}"
     if candidate.headroom != chosen.headroom:
-        return f"headroom {candidate.headroom:.1f} against {chosen.headroom:.1f}"
-    return "equal; fewer data-parallel ranks and expert parallel on go first"
+        yield f"headroom {candidate.headroom:.1f} against {chosen.headroom:.1f}"
+    yield "equal; fewer data-parallel ranks and expert parallel on go first"
 
 
 def _assumptions(chosen: Candidate, pairing: Pairing) -> Iterator[str]:

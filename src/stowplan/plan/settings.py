@@ -77,6 +77,12 @@ def apply_rules(rules: Iterable[Rule], context: Context, engine: str) -> Setting
     return settings
 
 
+def pin_path(key: str, role: str) -> Key:
+    """A pin's key as a path: `flags.--x.inner` (a role before it is taken off); a variable keeps its name whole."""
+    kind, _, rest = key.removeprefix(f"{role}.").partition(".")
+    return (kind, *(rest.split(".") if kind == "flags" else (rest,)))
+
+
 def put_set(settings: Settings, given: Set, origin: Origin) -> None:
     """Lay a `set:` block over the settings."""
     for name, value in given.flags.items():

@@ -29,9 +29,7 @@ Settings = dict[str, JsonValue]
 class Model(BaseModel):
     """Frozen, strict, camelCase in YAML, and no field that is not declared."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, alias_generator=to_camel, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel)
 
 
 class Claim(Model):

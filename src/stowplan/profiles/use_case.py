@@ -6,7 +6,8 @@ from typing import Self
 
 from pydantic import model_validator
 
-from stowplan.profiles.fact import Fact, Model, Sourced, Text
+from stowplan.profiles.fact import Fact, Items, Model, Sourced, Text
+from stowplan.profiles.variant import VariantKind
 
 
 class Lengths(Sourced):
@@ -49,5 +50,7 @@ class UseCaseSpec(Model):
     """Share of the input tokens that a prefix cache holds, 0 to 1."""
     load: Load
     objectives: Objectives
+    variant_kinds: Items[VariantKind] = ("chat", "vision")
+    """Kinds of variant that can serve it."""
     context_limit: int | None = None
     """Requests are cut to this many tokens, input and output together."""

@@ -39,6 +39,7 @@ TensorClass = Literal[
     "draft",
 ]
 Draft = Literal["mtp", "dspark"]
+VariantKind = Literal["chat", "base", "vision"]
 Symbol = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Expression = Annotated[str, Field(pattern=r"^[a-z0-9_ +*/()]+$")] | int
 
@@ -174,7 +175,7 @@ class VariantSpec(Model):
     family: Name
     released: Date
     license: Text
-    kind: Literal["chat", "base", "vision"]
+    kind: VariantKind
     active_parameters: Fact[int]
     max_context: Fact[int]
     architecture: Architecture | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from stowplan.diagnostics import Diagnostic, Location, Refused
+from stowplan.diagnostics import Diagnostic, Refused
 from stowplan.plan.deployment import deployment
 from stowplan.plan.document import digest, plan_document
 from stowplan.plan.model import Plan
@@ -68,7 +68,7 @@ def render_all(plans: Iterable[Plan]) -> list[Artifact]:
                         Diagnostic(
                             "P031",
                             message,
-                            plan.pairing.locate("site") or Location(plan.pairing.name),
+                            plan.pairing.locate("site"),
                             hint="render them into two folders",
                         )
                     ]
@@ -84,7 +84,7 @@ def _shared(plan: Plan) -> Iterator[Artifact]:
 
 
 def _refusals(plan: Plan) -> list[Diagnostic]:
-    place = plan.pairing.locate() or Location(plan.pairing.name)
+    place = plan.pairing.locate()
     hints = [r.message for r in plan.reasons if r.code.startswith("F09")]
     found = [
         Diagnostic(r.code, f"{plan.verdict}: {r.message}", place, hint="; ".join(hints))
@@ -96,7 +96,7 @@ def _refusals(plan: Plan) -> list[Diagnostic]:
 
 def _refuse_missing_site_values(plan: Plan, document: Mapping[str, Any]) -> None:
     role, stack = document["roles"][0], plan.chosen.stack if plan.chosen else None
-    place = plan.pairing.locate("site") or Location(plan.pairing.spec.site)
+    place = plan.pairing.locate("site")
     problems = []
     if stack and not role["deployment"]["image"]:
         message = f"{stack.engine_name} has no public image for {plan.pairing.server.chip}: site {plan.pairing.spec.site} must give it as images.{stack.engine_name}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
-from stowplan.check.objects import Path, mapping, sequence
+from stowplan.check.objects import Path, mapping
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
 _LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
@@ -23,6 +23,9 @@ _PERCENT = re.compile(r"[0-9]+%\Z")
 _LEADING_ZEROS = re.compile(r"(?<![0-9a-fA-F:.])0+(?=[0-9])|(?<=\.)0+(?=[0-9])")
 _LONGEST_QUANTITY = 64
 _LARGEST_EXPONENT = 40
+_MAX_PORT_NAME = 15
+_PERCENT_DIGITS = 18
+_PREFIX_DIGITS = 3
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 
@@ -115,8 +118,8 @@ def label_value(value: str) -> str:
 
 def port_name(value: str) -> str:
     """What keeps a text from being the name of a container's port."""
-    if len(value) > 15:
-        return f"has {len(value)} characters, at most 15 are allowed"
+    if len(value) > _MAX_PORT_NAME:
+        return f"has {len(value)} characters, at most {_MAX_PORT_NAME} are allowed"
     if not _PORT_NAME.match(value) or value.startswith("-") or value.endswith("-") or "--" in value:
         return "may hold only lower-case letters, digits and single '-', and begins and ends with a letter or digit"
     return "" if re.search("[a-z]", value) else "must hold at least one letter"
@@ -158,7 +161,7 @@ def int_or_percent(value: object) -> str:
 
 def amount(value: object) -> int | None:
     """The number in a count or percentage."""
-    if isinstance(value, str) and _PERCENT.match(value) and len(value) < 19:
+    if isinstance(value, str) and _PERCENT.match(value) and len(value) <= _PERCENT_DIGITS:
         return int(value[:-1])
     return integer(value)
 
@@ -166,7 +169,7 @@ def amount(value: object) -> int | None:
 @functools.lru_cache(maxsize=4096)
 def _quantity_text(value: str) -> Fraction | None:
     match = _QUANTITY.match(value)
-    if not match or len(value) > _LONGEST_QUANTITY:
+    if not match or not value or len(value) > _LONGEST_QUANTITY:
         return None
     sign, whole, rest, exponent, suffix = match.groups()
     number = Fraction(f"{whole or '0'}{rest or ''}0" if rest else whole or "0")
@@ -198,7 +201,7 @@ def is_not_quantity(value: object) -> bool:
 def ip_network(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     """A CIDR block; as the API does, host bits and leading zeros are tolerated."""
     address, slash, prefix = value.partition("/")
-    if not slash or not prefix.isascii() or not prefix.isdigit() or len(prefix) > 3 or "%" in address:
+    if not slash or not prefix.isascii() or not prefix.isdigit() or len(prefix) > _PREFIX_DIGITS or "%" in address:
         return None
     try:
         return ipaddress.ip_network(f"{_LEADING_ZEROS.sub('', address)}/{prefix}", strict=False)
@@ -220,7 +223,7 @@ def walk(data: object, steps: Path, path: Path = ()) -> Iterator[tuple[Any, Path
     if not steps:
         yield data, path
     elif steps[0] == "*":
-        items: Any = (sequence(data) and enumerate(sequence(data))) or mapping(data).items()
+        items: Any = enumerate(data) if isinstance(data, list) else mapping(data).items()
         for key, item in items:
             yield from walk(item, steps[1:], (*path, key))
     elif isinstance(data, Mapping) and steps[0] in data:

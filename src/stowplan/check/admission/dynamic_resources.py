@@ -12,6 +12,7 @@ from stowplan.check.objects import Object, Path, Pod, dig, mapping, sequence
 
 _SOURCE = "Kubernetes API validation, pkg/apis/resource/validation: validateResourceClaimSpec"
 _API = "resource.k8s.io/v1"
+_APIS = {_API, "resource.k8s.io/v1beta1", "resource.k8s.io/v1beta2"}
 _MAX_REQUESTS, _MAX_ALTERNATIVES = 32, 8
 _HIGHEST_PRIORITY = 1_000_000_000
 _SYSTEM_PRIORITIES = {"system-cluster-critical", "system-node-critical"}
@@ -62,6 +63,8 @@ def device_requests(item: Object, _context: Context) -> Iterator[Problem]:
     """Requests for devices have a name, a class and a possible count."""
     base: Path = ("spec", "spec", "devices") if item.kind == "ResourceClaimTemplate" else ("spec", "devices")
     requests = sequence(dig(item.data, (*base, "requests")))
+    if item.api_version not in _APIS:
+        return
     if len(requests) > _MAX_REQUESTS:
         yield Problem(
             (*base, "requests"),

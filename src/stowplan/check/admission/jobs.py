@@ -12,6 +12,7 @@ from stowplan.check.admission._syntax import integer, short
 from stowplan.check.objects import Object, Path, dig, mapping
 
 _INDEXED_PARALLELISM = 100_000
+_DIGITS = 8
 _GENERATED = {
     "controller-uid",
     "job-name",
@@ -170,7 +171,7 @@ def _is_range(part: str, least: int, most: int, words: Mapping[str, int]) -> boo
     if body in ("*", "?"):
         return True
     bounds = [
-        words[end] if end in words else int(end) if end.isascii() and end.isdigit() and len(end) < 9 else -1
+        words[end] if end in words else int(end) if end.isascii() and end.isdigit() and len(end) <= _DIGITS else -1
         for end in body.split("-")
     ]
     return len(bounds) <= 2 and all(least <= number <= most for number in bounds) and bounds == sorted(bounds)  # noqa: PLR2004

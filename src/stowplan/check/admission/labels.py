@@ -11,12 +11,9 @@ from stowplan.check.objects import Object, Path, Pod, mapping, sequence
 
 _META = "Kubernetes API validation, apimachinery pkg/apis/meta/v1/validation: ValidateLabels, ValidateLabelSelector"
 _ANNOTATION_BYTES = 256 * 1024
-_CONFIGURATIONS = {"Kustomization", "Component", "Config", "Cluster"}
 
 
 def _metadata(item: Object) -> Iterator[tuple[Mapping[str, object], Path]]:
-    if item.kind in _CONFIGURATIONS:
-        return
     yield item.metadata, ("metadata",)
     if item.kind != "Pod":
         for pod_ in item.pods:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stowplan.check.admission._examples import pod
@@ -103,7 +103,7 @@ def affinity(pod: Pod, _context: Context) -> Iterator[Problem]:
     required = mapping(data.get("nodeAffinity")).get(_REQUIRED)
     if isinstance(required, Mapping) and not required.get("nodeSelectorTerms"):
         yield Problem((*base, "nodeAffinity", _REQUIRED), "the node affinity has no nodeSelectorTerms")
-    terms = (
+    terms: tuple[Path, ...] = (
         ("nodeAffinity", _REQUIRED, "nodeSelectorTerms", "*"),
         ("nodeAffinity", _PREFERRED, "*", "preference"),
     )
@@ -113,6 +113,10 @@ def affinity(pod: Pod, _context: Context) -> Iterator[Problem]:
                 yield from _requirement(mapping(requirement), (*base, *path, *inner), required=steps[1] == _REQUIRED)
             for requirement, inner in walk(term, ("matchFields", "*")):
                 yield from _field_requirement(mapping(requirement), (*base, *path, *inner))
+    yield from _weights_and_keys(data, base)
+
+
+def _weights_and_keys(data: Mapping[str, Any], base: Path) -> Iterator[Problem]:
     for way in ("nodeAffinity", "podAffinity", "podAntiAffinity"):
         for weight, path in walk(data, (way, _PREFERRED, "*", "weight")):
             if type(weight) is int and not 1 <= weight <= _WEIGHT:
@@ -131,6 +135,13 @@ def _requirement(data: Mapping[str, Any], path: Path, *, required: bool) -> Iter
     key, operator, values = data.get("key"), data.get("operator"), sequence(data.get("values"))
     if isinstance(key, str) and (wrong := qualified_name(key)):
         yield Problem((*path, "key"), f"the label key {short(key)} {wrong}")
+    yield from _operator(operator, values, path)
+    for index, value in enumerate(values if required else ()):
+        if isinstance(value, str) and (wrong := label_value(value)):
+            yield Problem((*path, "values", index), f"the label value {short(value)} {wrong}")
+
+
+def _operator(operator: object, values: Sequence[Any], path: Path) -> Iterator[Problem]:
     match operator:
         case "In" | "NotIn":
             if not values:
@@ -144,9 +155,6 @@ def _requirement(data: Mapping[str, Any], path: Path, *, required: bool) -> Iter
         case str():
             hint = "use In, NotIn, Exists, DoesNotExist, Gt or Lt"
             yield Problem((*path, "operator"), f"{short(operator)} is no operator of a node selector", hint)
-    for index, value in enumerate(values if required else ()):
-        if isinstance(value, str) and (wrong := label_value(value)):
-            yield Problem((*path, "values", index), f"the label value {short(value)} {wrong}")
 
 
 def _field_requirement(data: Mapping[str, Any], path: Path) -> Iterator[Problem]:
@@ -186,8 +194,8 @@ def topology_spread(pod: Pod, _context: Context) -> Iterator[Problem]:
         key, action = text(data.get("topologyKey")), text(data.get("whenUnsatisfiable"))
         if skew is not None and skew <= 0:
             yield Problem((*path, "maxSkew"), f"maxSkew {skew} is not greater than 0")
-        if data.get("topologyKey") == "" or (key and qualified_name(key)):
-            yield Problem((*path, "topologyKey"), f"the topology key {short(key)} {qualified_name(key)}")
+        if data.get("topologyKey") == "":
+            yield Problem((*path, "topologyKey"), "the topology key is empty")
         if least is not None and least <= 0:
             yield Problem((*path, "minDomains"), f"minDomains {least} is not greater than 0")
         if least is not None and action == "ScheduleAnyway":

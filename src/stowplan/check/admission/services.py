@@ -133,16 +133,20 @@ def fields_of_type(item: Object, _context: Context) -> Iterator[Problem]:
                     "nodePort is not allowed with type ClusterIP",
                     "set type: NodePort, or remove nodePort",
                 )
+    yield from _balancer(spec, str(kind))
+    yield from _traffic(spec, str(kind))
+
+
+def _balancer(spec: Mapping[str, Any], kind: str) -> Iterator[Problem]:
     for field in _BALANCER_FIELDS:
-        if kind in ("ClusterIP", "NodePort", "ExternalName") and spec.get(field) not in (
-            None,
-            [],
-            "",
-        ):
+        if kind in ("ClusterIP", "NodePort", "ExternalName") and spec.get(field) not in (None, [], ""):
             yield Problem(("spec", field), f"{field} is allowed only with type LoadBalancer", key=True)
     for value, path in walk(spec, ("loadBalancerSourceRanges", "*")):
         if isinstance(value, str) and ip_network(value.strip()) is None:
             yield Problem(("spec", *path), f"{short(value)} is not a block of IP addresses such as 10.0.0.0/8")
+
+
+def _traffic(spec: Mapping[str, Any], kind: str) -> Iterator[Problem]:
     if (
         text(spec.get("externalTrafficPolicy"))
         and kind in ("ClusterIP", "ExternalName")

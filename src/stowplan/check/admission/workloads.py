@@ -12,6 +12,7 @@ from stowplan.check.objects import Object, Path, Pod, mapping, sequence
 
 _SETS = "Deployment ReplicaSet StatefulSet DaemonSet"
 _PERCENT_LIMIT = 100
+_STATEFUL_SET_STEPS = 35  # before that, maxUnavailable of a StatefulSet is dropped unless a gate is on
 
 
 def selects(selector: object, labels: Mapping[str, Any]) -> bool | None:
@@ -166,7 +167,7 @@ def daemon_set_strategy(item: Object, _context: Context) -> Iterator[Problem]:
     bad=workload("StatefulSet", "updateStrategy:\n  type: OnDelete\n  rollingUpdate: {partition: 1}"),
     good=workload("StatefulSet", "updateStrategy:\n  type: RollingUpdate\n  rollingUpdate: {partition: 1}"),
 )
-def stateful_set_strategy(item: Object, _context: Context) -> Iterator[Problem]:
+def stateful_set_strategy(item: Object, context: Context) -> Iterator[Problem]:
     """A StatefulSet's update strategy fits its type."""
     strategy, path = (
         mapping(item.spec.get("updateStrategy")),
@@ -181,7 +182,8 @@ def stateful_set_strategy(item: Object, _context: Context) -> Iterator[Problem]:
     partition = integer(rolling.get("partition"))
     if partition is not None and partition < 0:
         yield Problem((*path, "partition"), f"partition {partition} is negative")
-    yield from _problems_of_step(rolling, path, ("maxUnavailable",))
+    if context.minor >= _STATEFUL_SET_STEPS:
+        yield from _problems_of_step(rolling, path, ("maxUnavailable",))
 
 
 @object_check(

@@ -19,6 +19,7 @@ from stowplan.check.registry import Found, check
 
 _DEPLOYMENT = workload("Deployment")
 _ENGINE = "selector: {app: engine}\nports:\n  - {port: 80, targetPort: 8000}"
+_SERVER = "selector: {app: server}\nports:\n  - {port: 80}"
 _LABELS = "https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/"
 
 
@@ -52,7 +53,7 @@ def _selects_nothing(bundle: Bundle, kind: str, field: str) -> Iterator[Found]:
     whole_bundle=True,
     reason="A Service whose selector matches no pod answers no request.",
     source=_LABELS,
-    bad=f"{_DEPLOYMENT}---\n{service('selector: {app: server}' + chr(10) + 'ports:' + chr(10) + '  - {port: 80}')}",
+    bad=f"{_DEPLOYMENT}---\n{service(_SERVER)}",
     good=f"{_DEPLOYMENT}---\n{service(_ENGINE)}",
 )
 def service_has_pods(bundle: Bundle) -> Iterator[Found]:
@@ -101,7 +102,7 @@ def _port_names(container: Container) -> set[str]:
 
 
 _NAMED = "selector: {app: engine}\nports:\n  - {port: 80, targetPort: http}"
-_TWO_LABELS = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: engine\n  labels: {app: engine}\nspec:\n  containers:\n    - name: engine\n      image: registry.example/a:1\n"
+_LABELLED = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: engine\n  labels: {app: engine}\nspec:\n  containers:\n    - name: engine\n      image: registry.example/a:1\n"
 
 
 @check(
@@ -111,8 +112,8 @@ _TWO_LABELS = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: engine\n  labels: {
     whole_bundle=True,
     reason="A Service sends nothing to a named port that its pods do not have.",
     source="https://kubernetes.io/docs/concepts/services-networking/service/#field-spec-ports",
-    bad=f"{_TWO_LABELS}---\n{service(_NAMED)}",
-    good=f"{_TWO_LABELS}      ports:\n        - {{name: http, containerPort: 8000}}\n---\n{service(_NAMED)}",
+    bad=f"{_LABELLED}---\n{service(_NAMED)}",
+    good=f"{_LABELLED}      ports:\n        - {{name: http, containerPort: 8000}}\n---\n{service(_NAMED)}",
 )
 def target_port_names(bundle: Bundle) -> Iterator[Found]:
     """Named target ports of a Service are ports of its pods."""
@@ -155,6 +156,7 @@ def probe_port_names(bundle: Bundle) -> Iterator[Found]:
                         yield Found(found.item, path, f"the container has no port named {short(port)}")
 
 
+_ROLES_OF_CLUSTER = {"extension-apiserver-authentication-reader"}
 _ROLE_REF = "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: engine}\nsubjects: []"
 
 
@@ -173,7 +175,9 @@ def roles_exist(bundle: Bundle) -> Iterator[Found]:
     for item in bundle.of("RoleBinding"):
         role = mapping(item.data.get("roleRef"))
         name = text(role.get("name"))
-        if is_own(item) and role.get("kind") == "Role" and name and not _has(bundle, "Role", name, item):
+        if not is_own(item) or role.get("kind") != "Role" or not name or name in _ROLES_OF_CLUSTER:
+            continue
+        if not _has(bundle, "Role", name, item):
             yield Found(item, ("roleRef", "name"), f"the bundle holds no Role {short(name)}")
 
 

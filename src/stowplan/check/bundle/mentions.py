@@ -13,6 +13,7 @@ from stowplan.diagnostics import did_you_mean
 
 _ALWAYS = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
 _VOLUME = "volumes:\n  - {name: config, configMap: {name: settings}}"
+_KEY = "env:\n  - name: A\n    valueFrom: {configMapKeyRef: {name: settings, key: a}}"
 _CLAIM = "spec:\n  accessModes: [ReadWriteMany]\n  resources:\n    requests: {storage: 1Ti}"
 
 
@@ -114,10 +115,8 @@ def same_namespace_as_pod(bundle: Bundle) -> Iterator[Found]:
     whole_bundle=True,
     reason="A container does not start while a key that it needs is not in the ConfigMap or Secret.",
     source="https://kubernetes.io/docs/tasks/configure-pod-container/configure-pod-configmap/",
-    bad=f"{pod('env:' + chr(10) + '  - name: A' + chr(10) + '    valueFrom: {configMapKeyRef: {name: settings, key: a}}')}"
-    f"---\n{thing('v1', 'ConfigMap', 'data: {b: x}', name='settings')}",
-    good=f"{pod('env:' + chr(10) + '  - name: A' + chr(10) + '    valueFrom: {configMapKeyRef: {name: settings, key: a}}')}"
-    f"---\n{thing('v1', 'ConfigMap', 'data: {a: x}', name='settings')}",
+    bad=f"{pod(_KEY)}---\n{thing('v1', 'ConfigMap', 'data: {b: x}', name='settings')}",
+    good=f"{pod(_KEY)}---\n{thing('v1', 'ConfigMap', 'data: {a: x}', name='settings')}",
 )
 def keys_exist(bundle: Bundle) -> Iterator[Found]:
     """Keys that pods need are in the ConfigMap or Secret of the bundle."""

@@ -180,7 +180,9 @@ def ranks(item: Object, bundle: Bundle) -> Iterator[Found]:
         total, held = sizes[0] * sizes[1] * sizes[2], asked * size
         if total != held:
             yield Found(
-                item, command.path, f"starts {total} ranks ({sizes[0]} x {sizes[1]} x {sizes[2]}) on {held:g} devices"
+                item,
+                command.path,
+                f"starts {total} ranks ({sizes[0]} x {sizes[1]} x {sizes[2]}) on {float(held):g} devices",
             )
 
 
@@ -205,7 +207,9 @@ def memory_and_probes(item: Object, bundle: Bundle) -> Iterator[Found]:
             size = quantity(memory.get("sizeLimit"))
             if memory.get("medium") == "Memory" and size is not None and size < wanted * GIB:
                 path = (*pod.spec_path, "volumes", index, "emptyDir", "sizeLimit")
-                yield Found(item, path, f"holds {size / GIB:.0f} GiB of shared memory; the plan has {wanted} GiB")
+                yield Found(
+                    item, path, f"holds {float(size) / GIB:.0f} GiB of shared memory; the plan has {wanted} GiB"
+                )
         for container in containers(pod):
             probe = container.data.get("startupProbe")
             if isinstance(probe, Mapping):
@@ -238,7 +242,7 @@ def claim_size(item: Object, bundle: Bundle) -> Iterator[Found]:
     path = ("spec", "resources", "requests", "storage")
     size, needed = quantity(dig(item.data, path)), mapping((bundle.plan or {}).get("checkpoint")).get("bytes") or 0
     if size is not None and size < needed:
-        yield Found(item, path, f"asks for {size / GIB:.0f} GiB; the checkpoint has {needed / GIB:.0f} GiB")
+        yield Found(item, path, f"asks for {float(size) / GIB:.0f} GiB; the checkpoint has {needed / GIB:.0f} GiB")
 
 
 @check(

@@ -1,0 +1,140 @@
+"""The program in, its reference pages out: schemas, commands, checks, the catalogue and its gaps.
+
+Maintainer's tool: `python scripts/reference.py` rewrites docs/reference, `--check` only says what is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer.main
+from typer.testing import CliRunner
+
+from stowplan import resources
+from stowplan.catalog import Catalog
+from stowplan.catalog.listing import gaps, images, rows
+from stowplan.check.registry import Check, all_checks
+from stowplan.cli import app
+from stowplan.profiles.kinds import KINDS
+from stowplan.profiles.schema import json_schema
+
+OUTPUT = Path(__file__).parent.parent / "docs" / "reference"
+GENERATED = "<!-- Written by scripts/reference.py; change the program, not this page. -->"
+LONGEST_LINE, MOST_LINES = 160, 40  # examples about size limits are themselves that large
+
+
+def pages() -> dict[str, str]:
+    """Path below docs/reference to text."""
+    catalog = Catalog([resources.folder("profiles")])
+    made = {f"schemas/{kind.word}.json": json.dumps(json_schema(name), indent=2) + "\n" for name, kind in KINDS.items()}
+    return {
+        **made,
+        "commands.md": _page("Commands", _commands()),
+        "checks.md": _page("Checks", _checks(all_checks())),
+        "catalogue.md": _page("Catalogue", _catalogue(catalog)),
+        "gaps.md": _page("Facts that are unknown", _gaps(catalog)),
+    }
+
+
+def _page(title: str, lines: Iterable[str]) -> str:
+    return "\n".join([f"# {title}", "", GENERATED, "", *lines]).rstrip() + "\n"
+
+
+def _commands() -> Iterator[str]:
+    names = list(getattr(typer.main.get_command(app), "commands", {}))
+    for name in ("", *names):
+        arguments = [name, "--help"] if name else ["--help"]
+        told = CliRunner().invoke(app, arguments, prog_name="stowplan", env={"COLUMNS": "80"})
+        yield from (f"## stowplan {name}".rstrip(), "", "```text", told.output.rstrip(), "```", "")
+
+
+def _checks(checks: Sequence[Check]) -> Iterator[str]:
+    yield f"{len(checks)} checks, in order of the code. `stowplan explain --check CODE` prints the same."
+    yield ""
+    yield from _table(
+        ["Code", "Level", "Severity", "Title"],
+        ([f"[{c.code}](#{c.code.lower()})", c.level, c.severity, c.title] for c in checks),
+    )
+    for found in checks:
+        kinds = ", ".join(sorted(found.kinds)) if found.kinds else "every object"
+        yield from ("", f"## {found.code}", "", f"**{found.title}**", "", found.reason, "")
+        yield f"Level {found.level}, severity {found.severity}; looks at {kinds}. Source: {found.source}"
+        yield from ("", "Found in:", "", *_yaml(found.bad), "", "Write instead:", "", *_yaml(found.good))
+
+
+def _yaml(text: str) -> tuple[str, ...]:
+    lines = text.strip("\n").splitlines()
+    shown = [
+        line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ... ({len(line):,} characters)" for line in lines
+    ]
+    cut = [f"# ... {len(lines) - MOST_LINES:,} more lines"] if len(lines) > MOST_LINES else []
+    return ("```yaml", *shown[:MOST_LINES], *cut, "```")
+
+
+def _catalogue(catalog: Catalog) -> Iterator[str]:
+    yield "What `stowplan list KIND -o wide` prints for the shipped facts; `stowplan show KIND NAME` gives the sources."
+    for word, shelf in catalog.shelves.items():
+        yield from ("", f"## {word}", "")
+        yield from _rows(list(rows(shelf, catalog)))
+    yield from ("", "## images", "", "Every image that a site may need to mirror; (site): the site names its own.", "")
+    yield from _rows(list(images(catalog)))
+
+
+def _gaps(catalog: Catalog) -> Iterator[str]:
+    yield "Unknown is a legal value: the plan says so where one decides. `stowplan list gaps` prints the same."
+    yield ""
+    yield from _rows(list(gaps(catalog)))
+
+
+def _rows(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if found:
+        yield from _table(list(found[0]), ([_cell(value) for value in row.values()] for row in found))
+
+
+def _table(headers: Sequence[str], body: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(headers)} |"
+    yield "|" + "---|" * len(headers)
+    for row in body:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(item) for item in value)
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def stale(made: Mapping[str, str]) -> list[str]:
+    """Pages that differ, are missing, or are no longer made."""
+    there = {path.relative_to(OUTPUT).as_posix(): path for path in OUTPUT.rglob("*") if path.is_file()}
+    differing = [name for name, text in made.items() if name not in there or there[name].read_text("utf-8") != text]
+    return sorted([*differing, *(there.keys() - made.keys())])
+
+
+def main() -> int:
+    """Write, or compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is stale")
+    check = parser.parse_args().check
+    made = pages()
+    found = stale(made)
+    for name in found:
+        path = OUTPUT / name
+        print(f"{'stale' if check else 'written' if name in made else 'removed'}: docs/reference/{name}")
+        if check:
+            continue
+        if name in made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(made[name], encoding="utf-8")
+        else:
+            path.unlink()
+    return int(check and bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

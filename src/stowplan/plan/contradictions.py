@@ -1,0 +1,117 @@
+"""What a pairing pins, held against itself, the site and the engine, before anything is planned."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stowplan.diagnostics import Diagnostic, Refused
+from stowplan.pairing import Pairing
+from stowplan.plan.flags import unknown_flags
+from stowplan.plan.model import Reason, Stack
+from stowplan.plan.settings import Origin, Settings, pin_path
+
+_ENV_NAME = re.compile(r"env\.[A-Za-z_][A-Za-z0-9_]*")
+_FLAG_NAME = re.compile(r"flags\.--[a-zA-Z0-9][-_.a-zA-Z0-9]*")
+_LAYOUT_FIELDS = ("tp", "dp", "pp", "expertParallel")
+_AT_LEAST_ONE = ("maxModelLen", "maxNumSeqs", "maxNumBatchedTokens", "port")
+_HIGHEST_PORT = 65535
+ROLES = ("server",)
+_PIN = Origin("pairing", "", "pinned", "the pairing's set")
+
+
+def refuse_contradictions(pairing: Pairing) -> None:
+    """Refuse what no engine could make right.
+
+    Raises:
+        Refused: with every contradiction at its place.
+    """
+    problems = [*_modes(pairing), *_sizes(pairing), *_keys(pairing)]
+    if problems:
+        raise Refused(problems)
+
+
+def _modes(pairing: Pairing) -> Iterator[Diagnostic]:
+    if pairing.spec.mode == "disaggregated":
+        yield Diagnostic(
+            "P020",
+            "disaggregated serving cannot be planned yet",
+            pairing.locate("mode"),
+            hint="leave mode out, or write aggregated",
+        )
+    given = pairing.spec.layout
+    for role in given if isinstance(given, dict) else ():
+        if role not in ROLES:
+            message = f"the plan has no role '{role}'"
+            yield Diagnostic("P025", message, pairing.locate("layout", role), hint=f"roles: {', '.join(ROLES)}")
+
+
+def _sizes(pairing: Pairing) -> Iterator[Diagnostic]:
+    layout, nodes, most = pairing.layout(ROLES[0]), pairing.spec.nodes, pairing.site.max_nodes
+    host = pairing.server.devices.value or 1
+    spans = nodes or (-(-layout.devices // host) if layout else 1)
+    if layout and layout.devices % spans:
+        message = f"the layout's {layout.devices} devices do not divide over {spans} nodes"
+        yield Diagnostic("P021", message, pairing.locate("layout"), hint="devices = tp x dp x pp")
+    if spans > most:
+        words = (
+            f"{nodes} nodes"
+            if nodes
+            else f"the layout's {layout.devices if layout else 0} devices take {spans} nodes, which"
+        )
+        message = f"{words} are more than the site's maxNodes, {most}"
+        yield Diagnostic("P022", message, pairing.locate("nodes" if nodes else "layout"))
+
+
+def _keys(pairing: Pairing) -> Iterator[Diagnostic]:
+    for key in pairing.spec.set:
+        plain = key.removeprefix(f"{ROLES[0]}.")
+        if not (_ENV_NAME.fullmatch(plain) or _FLAG_NAME.fullmatch(plain)):
+            message = f"'{key}' is not a key of the plan that can be pinned"
+            yield Diagnostic("P023", message, pairing.locate("set", key), hint="write flags.--NAME or env.NAME")
+
+
+def pin_problems(pairing: Pairing, stack: Stack) -> Iterator[Reason]:
+    """Pins that this engine version does not take."""
+    pins = Settings()
+    taken_away = []
+    for key, value in pairing.spec.set.items():
+        path = pin_path(key, ROLES[0])
+        if value is None:
+            taken_away.append(path[1])
+        pins.put(path, value, _PIN)
+    yield from unknown_flags(pairing, stack, pins.flags)
+    by_flag = {field.flag: name for name, field in stack.engine.fields.items()}
+    for flag, value in {**dict.fromkeys(taken_away), **pins.flags}.items():
+        if flag in by_flag:
+            yield from _field_problems(pairing, flag, by_flag[flag], value)
+    for entry in stack.engine.memory.communication:
+        buffer = pins.env.get(entry.env)
+        if buffer is not None and not buffer.isdigit():
+            yield Reason(
+                "F051", f"env.{entry.env} takes a whole number of MiB, not '{buffer}'", {"variable": entry.env}
+            )
+
+
+def _field_problems(pairing: Pairing, flag: str, field: str, value: object) -> Iterator[Reason]:
+    limit = pairing.variant.max_context.value
+    if field in _LAYOUT_FIELDS:
+        yield Reason("F052", f"{flag} follows from the layout; pin layout instead", {"flag": flag})
+    elif field == "draft":
+        if not isinstance(value, dict | None):
+            yield Reason("F051", f"{flag} takes a mapping, not {value!r}", {"flag": flag})
+    elif value is None:
+        yield Reason("F051", f"{flag} is needed for the ledger and cannot be taken away", {"flag": flag})
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if field == "utilization" and not 0 < value <= 1:
+            yield Reason(
+                "F051", f"{flag} takes a share of the device above 0 and at most 1, not {value}", {"flag": flag}
+            )
+        elif field in _AT_LEAST_ONE and value < 1:
+            yield Reason("F051", f"{flag} takes a whole number of at least 1, not {value}", {"flag": flag})
+        elif field == "port" and value > _HIGHEST_PORT:
+            yield Reason("F051", f"{flag} takes a port up to {_HIGHEST_PORT}, not {value}", {"flag": flag})
+        elif field == "maxModelLen" and limit and value > limit:
+            yield Reason(
+                "F051", f"{flag} is {value:,}; {pairing.spec.variant} reads at most {limit:,} tokens", {"flag": flag}
+            )

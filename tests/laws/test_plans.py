@@ -1,0 +1,120 @@
+"""Laws of planning, over the real catalogue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import planned
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from laws.strategies import CATALOG, cells, pairings, servers, variants
+
+from stowplan.pairing import read_pairing
+from stowplan.plan.document import plan_document
+from stowplan.plan.matrix import cells as matrix
+from stowplan.plan.model import Plan
+from stowplan.plan.planner import plan
+
+slow = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def answers(made: Plan) -> None:
+    """A verdict, and where it is negative a reason with numbers or a named fact."""
+    if made.verdict in ("documented", "derived"):
+        assert made.chosen and not made.reasons
+        return
+    assert made.chosen is None
+    assert made.reasons
+    for reason in made.reasons:
+        assert reason.code[0] == "F" and reason.message
+    if made.verdict == "undocumented":
+        assert any(reason.numbers.get("fact") for reason in made.reasons)
+    else:
+        assert any(c.isdigit() for reason in made.reasons for c in reason.message)
+
+
+@slow
+@given(cells)
+def test_every_cell_has_a_verdict_and_a_no_has_a_reason(cell: tuple[str, str, str]) -> None:
+    answers(planned(CATALOG, *cell))
+
+
+@pytest.mark.parametrize("variant", list(CATALOG.variants))
+def test_every_server_answers_every_variant(variant: str) -> None:
+    found = list(matrix(CATALOG, [variant], (), ["chat"], "default"))
+    assert len(found) == len(CATALOG.servers)
+    assert [cell for cell in found if cell["verdict"] in ("infeasible", "undocumented") and not cell["reasons"]] == []
+    assert [cell for cell in found if (cell["devices"] is None) != bool(cell["reasons"])] == []
+
+
+@slow
+@given(cells)
+def test_no_plan_exceeds_the_device(cell: tuple[str, str, str]) -> None:
+    made = planned(CATALOG, *cell)
+    for candidate in made.candidates:
+        if candidate.feasible:
+            fit = candidate.fit
+            parts = (fit.reserved, *fit.weights.values(), fit.activations, fit.graphs, fit.communication, fit.overhead)
+            assert min(*parts, fit.free, fit.capacity.kv_cache_bytes) >= 0
+            assert sum(parts) + fit.capacity.kv_cache_bytes + fit.free == fit.device_bytes
+
+
+@slow
+@given(cells)
+def test_devices_divide_over_hosts_as_the_device_layer_allows(cell: tuple[str, str, str]) -> None:
+    made = planned(CATALOG, *cell)
+    assume(made.chosen is not None)
+    assert made.chosen and made.layer
+    placement, counts = made.chosen.placement, made.layer.server.pod_counts
+    allowed = counts.distributed if placement.nodes > 1 and counts.distributed else counts.single
+    assert placement.layout.devices == placement.nodes * placement.devices_per_node
+    assert placement.devices_per_node in allowed
+    assert placement.nodes <= made.pairing.site.max_nodes
+
+
+@slow
+@given(pairings, st.integers(0, 2**38), st.integers(0, 2**36))
+def test_more_free_bytes_never_mean_fewer_tokens(name: str, available: int, more: int) -> None:
+    chosen = plan(read_pairing(CATALOG.pairings.files[name], CATALOG)).chosen
+    assert chosen
+    paging, batch = chosen.fit.paging, chosen.fit._batch(chosen.fit.tuning.max_model_len)
+    small, large = paging.capacity(available, batch), paging.capacity(available + more, batch)
+    assert small.log_tokens <= large.log_tokens
+    assert small.kv_cache_bytes <= available
+    assert large.starts or not small.starts
+    assert paging.requests(available, 5000, batch) <= paging.requests(available + more, 5000, batch)
+
+
+@slow
+@given(variants, servers, st.data())
+def test_a_layout_that_the_search_accepts_is_accepted_alone(variant: str, server: str, data: st.DataObject) -> None:
+    made = planned(CATALOG, variant, server)
+    assume(made.chosen is not None)
+    candidate = data.draw(st.sampled_from(made.candidates))
+    stack, placement = candidate.stack, candidate.placement
+    pinned: dict[str, Any] = {
+        "layout": placement.layout.model_dump(),
+        "nodes": placement.nodes,
+        "engine": f"{stack.engine_name}@{stack.version.version}",
+        "checkpoint": stack.checkpoint.id,
+    }
+    alone = planned(CATALOG, variant, server, **pinned)
+    assert (alone.chosen is not None) == candidate.feasible
+
+
+def test_hosts_that_are_offered_would_do() -> None:
+    offers = {
+        server: [r.numbers["nodes"] for r in planned(CATALOG, "deepseek-v4-pro", server, nodes=1).reasons if r.code == "F091"]
+        for server in CATALOG.servers
+    }
+    assert any(offers.values())
+    for server, nodes in offers.items():
+        for count in nodes:
+            assert planned(CATALOG, "deepseek-v4-pro", server, nodes=count).chosen, server
+
+
+@slow
+@given(cells)
+def test_a_plan_is_a_function_of_its_pairing(cell: tuple[str, str, str]) -> None:
+    assert plan_document(planned(CATALOG, *cell)) == plan_document(planned(CATALOG, *cell))

@@ -1,0 +1,131 @@
+"""Weight bytes come from tensor shapes; they reproduce what is published."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from stowplan.catalog import Catalog
+from stowplan.fit.weights import weights
+from stowplan.profiles.recipe import Layout
+from stowplan.profiles.variant import Checkpoint
+
+WIDER = {
+    "Eco-Tech/DeepSeek-V4.1-Flash-w8a8": (0.01, "a whole repository; the formats of its tensors are known from notes only"),
+}
+"""Checkpoints with an exact published size that the shapes do not meet to 0.1 %."""
+
+TO_A_THOUSANDTH = (
+    "deepseek-ai/DeepSeek-V4-Flash",
+    "deepseek-ai/DeepSeek-V4-Pro",
+    "deepseek-ai/DeepSeek-V4-Pro-DSpark",
+    "timur136/DeepSeek-V4.1-Flash-FP8",
+    "canada-quant/DeepSeek-V4-Pro-NVFP4-FP8-MTP",
+    "MJPansa/DeepSeek-V4-Flash-0731-NVFP4",
+)
+"""Published with rounding, and met to 0.1 % all the same."""
+
+CLASSES = {
+    "deepseek-v4-flash": {
+        "routed_experts": 147169738752,
+        "shared_experts": 1082196480,
+        "attention": 4599335040,
+        "compressor_indexer": 801028608,
+        "mhc": 135537756,
+        "router": 108834816,
+        "norms": 903168,
+        "embed": 1059061760,
+        "lm_head": 1059061760,
+    },
+    "deepseek-v4-pro": {
+        "routed_experts": 822054223872,
+        "shared_experts": 4029923520,
+        "attention": 18294573440,
+        "compressor_indexer": 1969863168,
+        "mhc": 336278412,
+        "router": 354511872,
+        "norms": 2114560,
+        "embed": 1853358080,
+        "lm_head": 1853358080,
+    },
+}
+DRAFTS = {
+    ("deepseek-v4-flash", "mtp"): 3593787736,
+    ("deepseek-v4-flash", "dspark"): 10862846984,
+    ("deepseek-v4-pro", "mtp"): 13956587672,
+    ("deepseek-v4-pro", "dspark"): 41847007496,
+}
+
+
+def published(catalog: Catalog) -> list[tuple[str, Checkpoint]]:
+    return [(name, c) for name, spec in catalog.variants.items() for c in spec.checkpoints if c.size]
+
+
+def computed(catalog: Catalog, variant: str, checkpoint: Checkpoint) -> int:
+    return weights(catalog.architecture(variant), checkpoint, checkpoint.draft).total
+
+
+def allowed(checkpoint: Checkpoint) -> float:
+    if checkpoint.id in WIDER:
+        return WIDER[checkpoint.id][0]
+    exact = checkpoint.size is not None and checkpoint.size.exact
+    return 0.001 if exact or checkpoint.id in TO_A_THOUSANDTH else 0.02
+
+
+def test_shapes_reproduce_every_published_size(catalog: Catalog) -> None:
+    wrong = []
+    print(f"\n{'checkpoint':46} {'computed':>18} {'published':>18} {'error':>10}")
+    for variant, checkpoint in published(catalog):
+        assert checkpoint.size
+        total, said = computed(catalog, variant, checkpoint), checkpoint.size.bytes
+        error = total / said - 1
+        print(f"{checkpoint.id:46} {total:18,} {said:18,} {error:+10.4%}")
+        if abs(error) > allowed(checkpoint):
+            wrong.append((checkpoint.id, f"{error:+.4%}"))
+    assert wrong == []
+
+
+def test_enough_sizes_are_published_for_the_shapes_to_be_tested(catalog: Catalog) -> None:
+    known = {checkpoint.id: checkpoint.size for _, checkpoint in published(catalog)}
+    assert {*TO_A_THOUSANDTH, *WIDER} <= {*known}
+    assert sum(1 for size in known.values() if size and size.exact) >= 5
+
+
+@pytest.mark.parametrize("variant", CLASSES)
+def test_each_class_of_tensors_has_its_known_bytes(variant: str, catalog: Catalog) -> None:
+    architecture, checkpoint = catalog.architecture(variant), catalog.variants[variant].checkpoints[0]
+    sums: Counter[str] = Counter()
+    for (tensor_class, _), size in weights(architecture, checkpoint, None).by_split.items():
+        sums["compressor_indexer" if tensor_class in ("compressor", "indexer") else tensor_class] += size
+    assert dict(sums) == CLASSES[variant]
+
+
+@pytest.mark.parametrize(("variant", "draft"), DRAFTS)
+def test_each_draft_module_has_its_known_bytes(variant: str, draft: str, catalog: Catalog) -> None:
+    architecture, checkpoint = catalog.architecture(variant), catalog.variants[variant].checkpoints[0]
+    with_draft = weights(architecture, checkpoint, draft).total  # type: ignore[arg-type]
+    assert with_draft - weights(architecture, checkpoint, None).total == DRAFTS[variant, draft]
+
+
+def test_flash_has_its_published_parameters(catalog: Catalog) -> None:
+    architecture = catalog.architecture("deepseek-v4-flash")
+    native = catalog.variants["deepseek-v4-flash"].checkpoints[0]
+    total = sum(group.parameters for group in weights(architecture, native, None).groups)
+    assert total == pytest.approx(284.33e9, rel=0.001)
+
+
+@pytest.mark.parametrize("layout", [(1, 8, 8), (8, 1, 8), (8, 1, 1), (2, 4, 8)])
+def test_all_devices_together_hold_no_less_than_the_checkpoint(layout: tuple[int, int, int], catalog: Catalog) -> None:
+    tp, dp, ep = layout
+    held = weights(catalog.architecture("deepseek-v4-pro"), catalog.variants["deepseek-v4-pro"].checkpoints[0], "mtp")
+    on_device = held.on_device(Layout(tp=tp, dp=dp, ep=ep, pp=1))
+    assert sum(on_device.values()) * tp * dp >= held.total
+    assert sum(on_device.values()) < held.total
+
+
+def test_expert_parallel_holds_whole_experts(catalog: Catalog) -> None:
+    architecture, native = catalog.architecture("deepseek-v4-flash"), catalog.variants["deepseek-v4-flash"].checkpoints[0]
+    held = weights(architecture, native, None)
+    experts = held.on_device(Layout(tp=1, dp=24, ep=24, pp=1))["routed_experts"]
+    assert experts == held.on_device(Layout(tp=1, dp=1, ep=1, pp=1))["routed_experts"] * 11 // 256
