@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
 def download(folder: Path) -> Path:
     """Fetch the wheel with pip."""
     pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps")
-    subprocess.run([*pip, "--dest", folder, f"{PACKAGE}=={VERSION}"], check=True)  # noqa: S603
+    subprocess.run([*pip, "--dest", folder, f"{PACKAGE}=={VERSION}"], check=True)
     return next(folder.glob("*.whl"))
 
 

@@ -29,7 +29,11 @@ for _tag, _pattern, _first in (
     ("null", r"^(null|Null|NULL|~|)$", ["n", "N", "~", ""]),
     ("bool", r"^(true|True|TRUE|false|False|FALSE)$", list("tTfF")),
     ("int", r"^([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$", list("-+0123456789")),
-    ("float", r"^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$", list("-+.0123456789")),
+    (
+        "float",
+        r"^([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))$",
+        list("-+.0123456789"),
+    ),
 ):
     _Core.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 _Core.add_constructor("tag:yaml.org,2002:int", _Core.construct_core_int)

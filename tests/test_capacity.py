@@ -43,7 +43,13 @@ def kept(catalog: Catalog, variant: str, main: str, index: str, draft: Draft | N
 
 
 def figures(
-    catalog: Catalog, version: str, available: int, length: int, batch: int, index: str = "fp8", draft: Draft | None = None
+    catalog: Catalog,
+    version: str,
+    available: int,
+    length: int,
+    batch: int,
+    index: str = "fp8",
+    draft: Draft | None = None,
 ) -> Capacity:
     """Flash's capacity by the engine profile's method of that version."""
     rule = next(m for m in catalog.engines["vllm"].memory.capacity if in_range(version, m.versions))

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from stowplan import resources
+from stowplan.catalog import Catalog
 from stowplan.check.registry import Check, all_checks
 from stowplan.check.runner import check_bundle
 from stowplan.diagnostics import Diagnostic
@@ -14,12 +16,13 @@ from stowplan.located_yaml import kubernetes_scalar, read_bytes
 MINOR = "1.37"
 CODES = {"admission": "M1", "bundle": "M2", "plan": "M3", "domain": "D"}
 CHECKS = all_checks()
+CATALOG = Catalog([resources.folder("profiles")])
 
 
 def findings(text: str, minor: str = MINOR) -> list[Diagnostic]:
     """Check one text as a bundle of its own."""
     documents = read_bytes(text.encode(), "file.yaml", scalar=kubernetes_scalar)
-    return check_bundle(documents, minor)
+    return check_bundle(documents, minor, catalog=CATALOG)
 
 
 def is_serious(diagnostic: Diagnostic) -> bool:

@@ -14,7 +14,9 @@ import pytest
 from conftest import Run
 
 PAGES = sorted((Path(__file__).parent / "errors").glob("*.md"))
-_CASE = re.compile(r"^```yaml(?P<command>[ a-z]*)\n(?P<yaml>.*?)^```\n+```error\n(?P<error>.*?)^```$", re.MULTILINE | re.DOTALL)
+_CASE = re.compile(
+    r"^```yaml(?P<command>[ a-z]*)\n(?P<yaml>.*?)^```\n+```error\n(?P<error>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 
 
 class Case(NamedTuple):

@@ -238,7 +238,7 @@ def test_only_the_minor_in_use_is_read_and_no_validator_is_imported() -> None:
         "import sys; from stowplan.check import kubernetes_schema as k; k.schemas('1.36');"
         "print(k.schemas.cache_info().currsize, 'jsonschema_rs' in sys.modules)"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)  # noqa: S603
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert run.stdout.split() == ["1", "False"]
 
 
@@ -264,5 +264,5 @@ def test_the_committed_schemas_are_what_the_script_makes() -> None:
         pytest.skip("set STOWPLAN_KUBERNETES_VALIDATE_WHEEL or STOWPLAN_NETWORK_TESTS=1")
     script = ROOT / "scripts" / "kubernetes_schemas.py"
     command = [sys.executable, str(script), "--check", *(["--wheel", wheel] if wheel else [])]
-    run = subprocess.run(command, capture_output=True, check=False, text=True)  # noqa: S603
+    run = subprocess.run(command, capture_output=True, check=False, text=True)
     assert run.returncode == 0, run.stdout + run.stderr

@@ -82,7 +82,9 @@ def must_be_text(node: Any) -> list[Any]:
         return [found for item in node for found in must_be_text(item)]
     if not isinstance(node, dict):
         return []
-    own = [v for key in ("labels", "annotations", "nodeSelector", "matchLabels") for v in (node.get(key) or {}).values()]
+    own = [
+        v for key in ("labels", "annotations", "nodeSelector", "matchLabels") for v in (node.get(key) or {}).values()
+    ]
     own += [entry["value"] for entry in node.get("env") or () if "value" in entry]
     own += [word for key in ("command", "args") for word in node.get(key) or ()]
     return own + [found for value in node.values() for found in must_be_text(value)]

@@ -97,7 +97,9 @@ def test_flash_on_mlu690_is_undocumented_and_names_the_facts(catalog: Catalog) -
     assert next(r for r in plan.reasons if r.code == "F032").numbers["settledBy"]
 
 
-@pytest.mark.parametrize("refused", [("deepseek-v4-pro", "atlas-800i-a2-910b3"), ("deepseek-v4-flash", "cambricon-x8-mlu690")])
+@pytest.mark.parametrize(
+    "refused", [("deepseek-v4-pro", "atlas-800i-a2-910b3"), ("deepseek-v4-flash", "cambricon-x8-mlu690")]
+)
 def test_what_is_refused_is_not_rendered(refused: tuple[str, str], catalog: Catalog) -> None:
     plan = planned(catalog, *refused, nodes=1)
     with pytest.raises(Refused, match=plan.verdict):
@@ -168,7 +170,9 @@ def test_a_layout_that_is_not_chosen_says_why_in_numbers(name: str, plans: dict[
     for document in candidate_documents(plans[name]):
         if document["verdict"] == "infeasible":
             assert document["reasons"]
-            assert all(r["code"].startswith("F") and any(c.isdigit() for c in r["message"]) for r in document["reasons"])
+            assert all(
+                r["code"].startswith("F") and any(c.isdigit() for c in r["message"]) for r in document["reasons"]
+            )
 
 
 H200 = ("deepseek-v4-flash-0731", "hgx-h200")
@@ -326,7 +330,9 @@ def test_a_role_that_the_plan_does_not_have_cannot_be_pinned(catalog: Catalog) -
         ({"deviceLayer": "amd-device-plugin"}, "P024"),
     ],
 )
-def test_a_contradiction_is_refused_before_anything_is_planned(pins: dict[str, Any], code: str, catalog: Catalog) -> None:
+def test_a_contradiction_is_refused_before_anything_is_planned(
+    pins: dict[str, Any], code: str, catalog: Catalog
+) -> None:
     with pytest.raises(Refused) as refused:
         planned(catalog, *H200, **pins)
     assert [d.code for d in refused.value.report] == [code]
@@ -344,7 +350,9 @@ def test_a_layout_of_more_hosts_than_the_site_has_says_so(catalog: Catalog) -> N
 def test_a_layout_that_does_not_divide_over_hosts_says_so(catalog: Catalog) -> None:
     message = ""
     try:
-        message = " ".join(r.message for r in planned(catalog, *H200, layout=layout(1, 9, 9)).reasons if r.code != "F090")
+        message = " ".join(
+            r.message for r in planned(catalog, *H200, layout=layout(1, 9, 9)).reasons if r.code != "F090"
+        )
     except Refused as refused:
         message = str(refused)
     assert "9" in message
@@ -361,7 +369,9 @@ def test_a_layout_that_does_not_divide_over_hosts_says_so(catalog: Catalog) -> N
         ("deviceLayer", "amd-device-plugn", "amd-device-plugin"),
     ],
 )
-def test_an_unknown_name_is_answered_with_the_nearest_known(field: str, value: str, nearest: str, catalog: Catalog) -> None:
+def test_an_unknown_name_is_answered_with_the_nearest_known(
+    field: str, value: str, nearest: str, catalog: Catalog
+) -> None:
     spec = {"variant": H200[0], "server": H200[1], "useCase": "chat", field: value}
     with pytest.raises(Refused) as refused:
         resolved(catalog, spec.pop("variant"), spec.pop("server"), spec.pop("useCase"), **spec)

@@ -12,7 +12,10 @@ from stowplan.profiles.recipe import Layout
 from stowplan.profiles.variant import Checkpoint
 
 WIDER = {
-    "Eco-Tech/DeepSeek-V4.1-Flash-w8a8": (0.01, "a whole repository; the formats of its tensors are known from notes only"),
+    "Eco-Tech/DeepSeek-V4.1-Flash-w8a8": (
+        0.01,
+        "a whole repository; the formats of its tensors are known from notes only",
+    ),
 }
 """Checkpoints with an exact published size that the shapes do not meet to 0.1 %."""
 
@@ -125,7 +128,10 @@ def test_all_devices_together_hold_no_less_than_the_checkpoint(layout: tuple[int
 
 
 def test_expert_parallel_holds_whole_experts(catalog: Catalog) -> None:
-    architecture, native = catalog.architecture("deepseek-v4-flash"), catalog.variants["deepseek-v4-flash"].checkpoints[0]
+    architecture, native = (
+        catalog.architecture("deepseek-v4-flash"),
+        catalog.variants["deepseek-v4-flash"].checkpoints[0],
+    )
     held = weights(architecture, native, None)
     experts = held.on_device(Layout(tp=1, dp=24, ep=24, pp=1))["routed_experts"]
     assert experts == held.on_device(Layout(tp=1, dp=1, ep=1, pp=1))["routed_experts"] * 11 // 256

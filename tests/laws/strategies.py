@@ -31,4 +31,6 @@ documents: st.SearchStrategy[Any] = st.recursive(
 )
 
 _YAMLISH = st.text("ab:-#&*!<>|?%@[]{},'\"\n \t01~.=\\\u2028é", max_size=60)
-sources = st.binary(max_size=60) | _YAMLISH.map(str.encode) | st.text(max_size=40).map(lambda t: t.encode("utf-8", "replace"))
+sources = (
+    st.binary(max_size=60) | _YAMLISH.map(str.encode) | st.text(max_size=40).map(lambda t: t.encode("utf-8", "replace"))
+)

@@ -8,8 +8,8 @@ import pytest
 from conftest import planned
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from laws.strategies import CATALOG, cells, pairings, servers, variants
 
+from laws.strategies import CATALOG, cells, pairings, servers, variants
 from stowplan.pairing import read_pairing
 from stowplan.plan.document import plan_document
 from stowplan.plan.matrix import cells as matrix
@@ -105,7 +105,9 @@ def test_a_layout_that_the_search_accepts_is_accepted_alone(variant: str, server
 
 def test_hosts_that_are_offered_would_do() -> None:
     offers = {
-        server: [r.numbers["nodes"] for r in planned(CATALOG, "deepseek-v4-pro", server, nodes=1).reasons if r.code == "F091"]
+        server: [
+            r.numbers["nodes"] for r in planned(CATALOG, "deepseek-v4-pro", server, nodes=1).reasons if r.code == "F091"
+        ]
         for server in CATALOG.servers
     }
     assert any(offers.values())

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from laws.strategies import CATALOG, documents, sources
 from readers import READERS
 
+from laws.strategies import CATALOG, documents, sources
 from stowplan.canonical_yaml import dump, dump_stream
 from stowplan.check.profiles import check_profile
 from stowplan.diagnostics import Refused
@@ -118,7 +118,9 @@ def models_in(document: Document) -> list[tuple[str | int, ...]]:
     sourced = [
         path
         for path in paths(document.data)
-        if path and "conflicts" not in path and isinstance(value_at(document.data, path), dict)
+        if path
+        and "conflicts" not in path
+        and isinstance(value_at(document.data, path), dict)
         and {"source", "confidence"} <= {*value_at(document.data, path)}
     ]
     return [(), ("metadata",), ("spec",), *sourced]
