@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from stowplan import resources
 from stowplan.catalog import Catalog
-from stowplan.catalog.listing import gaps, images, rows
 from stowplan.check.registry import Check, all_checks
 from stowplan.cli import app
+from stowplan.plan.gaps import gaps, images, rows
 from stowplan.profiles.kinds import KINDS
 from stowplan.profiles.schema import json_schema
 

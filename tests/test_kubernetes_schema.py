@@ -200,7 +200,7 @@ def test_what_nobody_applies_is_not_served(kind: str) -> None:
     ("api_version", "expected"),
     [("v1", True), ("apps/v2", True), ("extensions/v1beta1", True), ("keda.sh/v1alpha1", False)],
 )
-def test_built_in_groups_are_known(api_version: str, expected: bool) -> None:  # noqa: FBT001
+def test_built_in_groups_are_known(api_version: str, expected: bool) -> None:
     assert schemas("1.33").is_built_in_group(api_version) is expected
 
 

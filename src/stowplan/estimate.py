@@ -143,7 +143,7 @@ def _cache_read(work: Work, length: int) -> float:
         entries = length / ratio
         selected = min(entries, numbers["index_topk"]) if ratio in kept.index_layers else entries
         main += count * selected * kept.main
-    return indexed + main + kept.layers * min(length, kept.window) * kept.main
+    return indexed + main + kept.layers * min(length, kept.window) * kept.window_entry
 
 
 def _collectives(work: Work, layout: Layout, rates: Rates, efficiency: Efficiency, tokens: float, level: int) -> float:

@@ -18,7 +18,7 @@ def rows(shelf: Shelf[Any], catalog: Catalog) -> Iterator[Row]:
         yield {"name": entry.name, **describe(entry.spec, catalog)}
 
 
-def gaps(catalog: Catalog) -> Iterator[Row]:
+def unknown_facts(catalog: Catalog) -> Iterator[Row]:
     """Facts that are unknown, and what would settle them."""
     for statement in statements(catalog):
         if "value" in statement.data and statement.data["value"] is None:

@@ -32,11 +32,15 @@ def list_kind(
         str | None,
         typer.Option(help="Only chips (or servers with chips) that compute on this number format.", show_default=False),
     ] = None,
+    fits: Annotated[
+        str | None, typer.Option(help="Only servers that carry this variant for some use case.", show_default=False)
+    ] = None,
     output: OutputOption = Output.table,
     profiles: ProfilesOption = None,
 ) -> int:
     """List what the catalogue holds."""
-    from stowplan.catalog.listing import gaps, images, rows
+    from stowplan.catalog.listing import images, rows
+    from stowplan.plan.gaps import gaps
 
     catalog = load_catalog(profiles)
     if kind in _EXTRA:
@@ -48,6 +52,10 @@ def list_kind(
             for row in rows(shelf, catalog)
             if vendor in (None, row.get("vendor")) and (supports is None or supports in row.get("formats", ()))
         ]
+        if fits is not None:
+            from stowplan.plan.matrix import fits as carries
+
+            found = [row for row in found if carries(catalog, fits, row["name"])]
     if output in (Output.json, Output.yaml):
         print_data(found, output)
     elif found:

@@ -21,6 +21,8 @@ class Cache:
     window: int
     main: int
     """Bytes of one latent entry."""
+    window_entry: int
+    """Bytes of one entry of the sliding window."""
     index: int
     """Bytes of one indexer entry."""
     main_layers: Mapping[int, int]
@@ -35,7 +37,7 @@ class Cache:
         """Bytes that a sequence of that many tokens needs, without any paging."""
         compressed = sum(n * (tokens // ratio) * self.main for ratio, n in self.main_layers.items())
         indexed = sum(n * (tokens // ratio) * self.index for ratio, n in self.index_layers.items())
-        windows = self.layers * min(tokens, self.window) * self.main
+        windows = self.layers * min(tokens, self.window) * self.window_entry
         return compressed + indexed + windows + self.state_bytes
 
     @property
@@ -66,6 +68,7 @@ def _cache(_identity: int, architecture: _Held, main: str, index: str, draft: Dr
         layers=layers + drafted,
         window=spec.window,
         main=spec.main[main].value or 0,
+        window_entry=spec.window_entry.get(main, spec.main[main]).value or 0,
         index=spec.index[index].value or 0,
         main_layers=Counter(ratios[i] for i in main_layers if ratios[i]),
         index_layers=Counter(ratios[i] for i in index_layers if ratios[i]),

@@ -127,7 +127,7 @@ class Blocks:
 
     @property
     def _window_page(self) -> int:
-        return self._page(self.window_block_tokens, self.cache.main)
+        return self._page(self.window_block_tokens, self.cache.window_entry)
 
     @property
     def _widest(self) -> int:

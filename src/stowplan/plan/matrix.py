@@ -36,6 +36,12 @@ def cells(
                 yield _cell(plan(resolve(f"{variant}.{server}.{use_case}", spec, catalog)))
 
 
+def fits(catalog: Catalog, variant: str, server: str) -> bool:
+    """Whether a server carries a variant for any use case."""
+    found = cells(catalog, [variant], [server], (), "default")
+    return any(cell["verdict"] in ("documented", "derived") for cell in found)
+
+
 def _chosen(names: Collection[str], shelf: Shelf[Any], option: str) -> list[str]:
     unknown = [name for name in names if name not in shelf]
     if unknown:

@@ -29,17 +29,12 @@ def plan(pairing: Pairing) -> Plan:
     if pairing.variant.kind not in kinds:
         message = f"{pairing.spec.variant} is a {pairing.variant.kind} model; {pairing.spec.use_case} takes {' or '.join(kinds)}"
         return _negative(pairing, layer, "infeasible", [Reason("F021", message, {"kind": pairing.variant.kind})])
-    if layer is None:
-        fact = Reason(
-            "F030", f"no device layer in the catalogue serves {pairing.spec.server}", {"fact": "device layer"}
-        )
-        return _negative(pairing, None, "undocumented", [fact])
-    usable, refused, unknown = stacks(pairing)
-    memory, assumption, missing = _device_memory(pairing)
-    if missing:
-        return _negative(pairing, layer, "undocumented", [missing, *unknown])
+    usable, refused, missing = _preconditions(pairing, layer)
+    if layer is None or missing:
+        return _negative(pairing, layer, "undocumented", missing)
     if not usable:
-        return _negative(pairing, layer, *(("undocumented", unknown) if unknown else ("infeasible", refused)))
+        return _negative(pairing, layer, "infeasible", refused)
+    memory, assumption, _ = _device_memory(pairing)
     decided = _search(pairing, layer, usable, memory[0])
     if memory[1] != memory[0]:
         other = _search(pairing, layer, usable, memory[1])
@@ -47,6 +42,23 @@ def plan(pairing: Pairing) -> Plan:
             fact = Reason("F032", assumption, {"fact": f"{pairing.server.chip} memoryMib"})
             return _negative(pairing, layer, "undocumented", [fact])
     return replace(decided, assumptions=(*((assumption,) if assumption else ()), *decided.assumptions))
+
+
+def missing_facts(pairing: Pairing) -> list[Reason]:
+    """Facts without which no layout of the pairing can be judged."""
+    return _preconditions(pairing, _layer(pairing))[2]
+
+
+def _preconditions(pairing: Pairing, layer: Layer | None) -> tuple[list[Stack], list[Reason], list[Reason]]:
+    """Stacks that can be searched, why others cannot run, and the facts that are missing where none can."""
+    if layer is None:
+        message = f"no device layer in the catalogue serves {pairing.spec.server}"
+        return [], [], [Reason("F030", message, {"fact": f"device layer of {pairing.spec.server}"})]
+    usable, refused, unknown = stacks(pairing)
+    _, _, memory = _device_memory(pairing)
+    if memory:
+        return [], refused, [memory, *unknown]
+    return usable, refused, [] if usable else unknown
 
 
 def _layer(pairing: Pairing) -> Layer | None:

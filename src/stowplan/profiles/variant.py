@@ -112,6 +112,8 @@ class KvCache(Model):
     """Tokens of the sliding window that every layer keeps."""
     main: dict[Symbol, KvRecord]
     """Bytes of one latent entry, by cache format."""
+    window_entry: dict[Symbol, KvRecord] = {}
+    """Bytes of one sliding-window entry beside `main`, where it is not the same record."""
     index: dict[Symbol, KvRecord]
     """Bytes of one indexer entry, by cache format."""
     index_layers: Symbol | None = None
