@@ -16,10 +16,8 @@ import typer.main
 from typer.testing import CliRunner
 
 from stowplan import resources
-from stowplan.catalog import Catalog
 from stowplan.check.registry import Check, all_checks
 from stowplan.cli import app
-from stowplan.plan.gaps import gaps, images, rows
 from stowplan.profiles.kinds import KINDS
 from stowplan.profiles.schema import json_schema
 
@@ -30,14 +28,13 @@ LONGEST_LINE, MOST_LINES = 160, 40  # examples about size limits are themselves 
 
 def pages() -> dict[str, str]:
     """Path below docs/reference to text."""
-    catalog = Catalog([resources.folder("profiles")])
     made = {f"schemas/{kind.word}.json": json.dumps(json_schema(name), indent=2) + "\n" for name, kind in KINDS.items()}
     return {
         **made,
         "commands.md": _page("Commands", _commands()),
         "checks.md": _page("Checks", _checks(all_checks())),
-        "catalogue.md": _page("Catalogue", _catalogue(catalog)),
-        "gaps.md": _page("Facts that are unknown", _gaps(catalog)),
+        "catalogue.md": _page("Catalogue", _catalogue()),
+        "gaps.md": _page("Facts that are unknown", _gaps()),
     }
 
 
@@ -76,19 +73,23 @@ def _yaml(text: str) -> tuple[str, ...]:
     return ("```yaml", *shown[:MOST_LINES], *cut, "```")
 
 
-def _catalogue(catalog: Catalog) -> Iterator[str]:
+def _catalogue() -> Iterator[str]:
     yield "What `stowplan list KIND -o wide` prints for the shipped facts; `stowplan show KIND NAME` gives the sources."
-    for word, shelf in catalog.shelves.items():
-        yield from ("", f"## {word}", "")
-        yield from _rows(list(rows(shelf, catalog)))
+    for word in sorted(kind.folder for kind in KINDS.values()):
+        yield from ("", f"## {word}", "", *_listed(word))
     yield from ("", "## images", "", "Every image that a site may need to mirror; (site): the site names its own.", "")
-    yield from _rows(list(images(catalog)))
+    yield from _listed("images")
 
 
-def _gaps(catalog: Catalog) -> Iterator[str]:
+def _gaps() -> Iterator[str]:
     yield "Unknown is a legal value: the plan says so where one decides. `stowplan list gaps` prints the same."
-    yield ""
-    yield from _rows(list(gaps(catalog)))
+    yield from ("", *_listed("gaps"))
+
+
+def _listed(kind: str) -> Iterator[str]:
+    shipped = str(resources.folder("profiles"))
+    told = CliRunner().invoke(app, ["list", kind, "-o", "json", "--profiles", shipped], catch_exceptions=False)
+    yield from _rows(json.loads(told.stdout))
 
 
 def _rows(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from stowplan.fit.cache import Cache, cache
 from stowplan.fit.capacity import METHODS, Batch, Capacity, Paging
 from stowplan.fit.weights import Weights
-from stowplan.profiles.engine import CapacityMethod, Communication, KvFormat, Memory, Overhead
+from stowplan.profiles.engine import CapacityMethod, Communication, HostClasses, KvFormat, Memory, Overhead
 from stowplan.profiles.fact import Model
 from stowplan.profiles.recipe import Layout
 from stowplan.profiles.rule import Context, holds
@@ -121,7 +121,8 @@ class Fitter:
     def fit(self, context: Context, layout: Layout, devices_per_node: int, tuning: Tuning) -> Fit:
         """Fill one device and one host."""
         memory = self.memory
-        weights = self.weights.on_device(layout)
+        pinned = _host_classes(memory.host_classes, context)
+        weights = {name: size for name, size in self.weights.on_device(layout).items() if name not in pinned}
         overhead = _first(memory.overheads, context)
         communication = _first(memory.communication, context)
         kv_format, method = _first(memory.kv_formats, context), _first(memory.capacity, context)
@@ -151,7 +152,7 @@ class Fitter:
             tuning=tuning,
             kv_format=kv_format,
             method=method,
-            host_pinned=0,
+            host_pinned=sum(size for (name, _), size in self.weights.by_split.items() if name in pinned),
             host_shared=int((memory.shared_memory.value or 0) * GIB) * devices_per_node,
             host_process=int(self.memory_per_device_gib * GIB) * devices_per_node,
             lines=self._lines(parts, weights, capacity, tuning, kv_format, method, communication, overhead),
@@ -226,6 +227,11 @@ class Fitter:
                 method.confidence,
             ),
         )
+
+
+def _host_classes(entries: Sequence[HostClasses], context: Context) -> frozenset[str]:
+    """Tensor classes that stay in the host's memory."""
+    return frozenset(name for entry in entries if holds(entry.when, context) for name in entry.classes)
 
 
 def _first(candidates: Sequence[Conditional], context: Context) -> Conditional:

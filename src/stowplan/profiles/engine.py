@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue
 
 from stowplan.profiles.fact import Date, Fact, Items, Model, Name, Sourced, Text, Versions
 from stowplan.profiles.rule import LayoutRule, Rule, When
+from stowplan.profiles.variant import TensorClass
 
 FlagName = Annotated[str, Field(pattern=r"^--[a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 
@@ -104,6 +105,29 @@ class Communication(Sourced):
     numbers: dict[str, float] = {}
 
 
+class HostClasses(Sourced):
+    """Tensor classes that the engine keeps in pinned memory of the host, once for each host."""
+
+    when: When = When()
+    classes: Items[TensorClass]
+
+
+class LogPatterns(Model):
+    """Regular expressions over the engine's start-up log, each with one group that is a number."""
+
+    weights_gib: Text
+    """GiB of weights on one device."""
+    cache_gib: Text = ""
+    """GiB that are free for the cache on one device."""
+    tokens: Text
+    """The token number of the cache line."""
+    concurrency: Text = ""
+    """Requests of the maximum length."""
+    arguments: Text = ""
+    """The engine's own list of settings that differ from its defaults (one group: a Python or JSON mapping)."""
+    source: Text
+
+
 class Overhead(Sourced):
     """Bytes that the runtime keeps on each device, GiB."""
 
@@ -133,6 +157,7 @@ class Memory(Model):
     """GiB of captured graphs on each device."""
     overheads: Items[Overhead]
     communication: Items[Communication]
+    host_classes: Items[HostClasses] = ()
     kv_formats: Items[KvFormat]
     capacity: Items[CapacityMethod]
     shared_memory: Fact[float]
@@ -212,6 +237,7 @@ class EngineSpec(Model):
     efficiency: Items[Efficiency]
     acceptance: dict[Literal["mtp", "dspark"], dict[str, Fact[float]]] = {}
     """Tokens accepted for each step, by draft method and number of speculative tokens."""
+    log: LogPatterns | None = None
     endpoint: Endpoint
     multi_node: MultiNode | None = None
     container: Container

@@ -35,6 +35,7 @@ TensorClass = Literal[
     "embed",
     "lm_head",
     "engram",
+    "engram_projection",
     "vision",
     "draft",
 ]
