@@ -227,7 +227,9 @@ def test_the_table(compared: dict[str, Comparison]) -> None:
     """Seen with `pytest -s`."""
     print()
     for c in compared.values():
-        print(f"{c.name:44} {c.evidence:26} {c.verdict:34} {c.unexplained[0] if c.unexplained else ', '.join(c.listed)}")
+        print(
+            f"{c.name:44} {c.evidence:26} {c.verdict:34} {c.unexplained[0] if c.unexplained else ', '.join(c.listed)}"
+        )
     counts = Counter((c.evidence, c.verdict) for c in compared.values())
     for (evidence, verdict), count in sorted(counts.items()):
         print(f"{evidence:26} {verdict:34} {count}")

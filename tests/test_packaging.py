@@ -29,12 +29,3 @@ def test_profiles_and_templates_travel_in_the_wheel() -> None:
     included = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert {"profiles", "templates"} <= {*included}
     assert all((ROOT / folder).is_dir() for folder in included)
-
-
-def test_every_module_and_function_is_small() -> None:
-    long = {
-        path.relative_to(ROOT).as_posix(): lines
-        for path in (ROOT / "src").rglob("*.py")
-        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 315
-    }
-    assert long == {}

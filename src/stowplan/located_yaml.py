@@ -7,6 +7,7 @@ the Kubernetes API server's reader makes of them for manifests.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -126,15 +127,15 @@ def read_file(path: Path, shown: str | None = None, *, scalar: Callable[[str], o
     try:
         if path.is_dir():
             raise _refuse("P001", "is a folder, a YAML file is expected", Location(name), unreadable=True)
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise _refuse(
-                "P002", f"is {size:,} bytes, more than the limit of {MAX_BYTES:,}", Location(name), unreadable=True
-            )
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+            size = max(os.fstat(file.fileno()).st_size, len(raw))
     except OSError as error:
         reason = error.strerror or str(error)
         raise _refuse("P001", f"cannot be read: {reason}", Location(name), unreadable=True) from None
+    if size > MAX_BYTES:
+        message = f"is {size:,} bytes, more than the limit of {MAX_BYTES:,}"
+        raise _refuse("P002", message, Location(name), unreadable=True)
     return list(read_bytes(raw, name, scalar=scalar))
 
 
@@ -145,9 +146,7 @@ def read_bytes(raw: bytes, file: str, *, scalar: Callable[[str], object] = json_
         Refused: as `read_file`.
     """
     if len(raw) > MAX_BYTES:
-        raise _refuse(
-            "P002", f"is {len(raw):,} bytes, more than the limit of {MAX_BYTES:,}", Location(file), unreadable=True
-        )
+        raise _refuse("P002", f"is more than the limit of {MAX_BYTES:,} bytes", Location(file), unreadable=True)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

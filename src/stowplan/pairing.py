@@ -45,10 +45,10 @@ class Pairing:
         given = self.spec.layout
         return given.get(role) if isinstance(given, Mapping) else given
 
-    def locate(self, *path: str | int) -> Location:
+    def locate(self, *path: str | int, key: bool = False) -> Location:
         """Where the pairing's file says that, or the option that stands for it, for messages."""
         if self.document:
-            return self.document.locate(("spec", *path))
+            return self.document.locate(("spec", *path), key=key)
         return Location(f"--{key_option(str(path[0]))}" if path else self.name)
 
 

@@ -10,6 +10,7 @@ from stowplan.catalog.references import references
 from stowplan.diagnostics import Diagnostic, Refused
 from stowplan.located_yaml import Document
 from stowplan.pairing import resolve
+from stowplan.plan.contradictions import refuse_contradictions
 from stowplan.profiles.kinds import Profile
 from stowplan.profiles.reading import read_profile
 
@@ -25,6 +26,6 @@ def check_profile(document: Document, catalog: Catalog) -> list[Diagnostic]:
 
 def _deeper(profile: Profile[Any], document: Document, catalog: Catalog) -> Iterator[Diagnostic]:
     if profile.kind == "Pairing":
-        resolve(profile.metadata.name, profile.spec, catalog, document)
+        refuse_contradictions(resolve(profile.metadata.name, profile.spec, catalog, document))
     else:
         yield from references(profile, document, catalog)

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 from stowplan.catalog import Catalog
 from stowplan.check.kubernetes_schema import MINORS
+from stowplan.check.objects import mapping
 from stowplan.check.profiles import check_profile
 from stowplan.check.runner import check_bundle, is_plan
 from stowplan.diagnostics import Diagnostic, Location, Refused
@@ -85,7 +86,7 @@ def _plan(root: Path) -> Mapping[str, Any] | None:
 
 
 def _minor_of(plan: Mapping[str, Any] | None) -> str | None:
-    value = (plan or {}).get("pairing", {}).get("kubernetes")
+    value = mapping((plan or {}).get("pairing")).get("kubernetes")
     return value if value in MINORS else None
 
 

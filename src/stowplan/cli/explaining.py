@@ -73,10 +73,9 @@ def _document(pairing: str, profiles: Path | None) -> dict[str, Any]:
     """The plan's document: read where it was rendered, else made."""
     rendered = Path(pairing) / "plan.yaml"
     if rendered.is_file():
-        from stowplan.located_yaml import read_file
+        from stowplan.plan.document import read_plan
 
-        data: dict[str, Any] = read_file(rendered)[0].data
-        return data
+        return read_plan(rendered)
     from stowplan.plan.planner import plan
     from stowplan.render.pairing import full_document
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stowplan.cli.session import ProfilesOption, find_pairing, load_catalog, pairing_from_options
 from stowplan.cli.tables import Output, OutputOption, cut, print_data, print_rows
+
+if TYPE_CHECKING:
+    from stowplan.diagnostics import Refused
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +31,13 @@ def plan(
     engine: Annotated[str | None, typer.Option(help="NAME or NAME@VERSION.", show_default=False)] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Checkpoint id.", show_default=False)] = None,
     device_layer: Annotated[str | None, typer.Option(help="Device layer.", show_default=False)] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help="Choose by devices, latency, throughput or cost.", show_default=False),
+    ] = None,
+    at_least: Annotated[
+        float | None, typer.Option(help="Output tokens/s that all replicas give together.", show_default=False)
+    ] = None,
     layout: Annotated[str | None, typer.Option(help="tp=8,dp=1,ep=8,pp=1", show_default=False)] = None,
     pins: Annotated[
         list[str] | None,
@@ -54,12 +64,14 @@ def plan(
         "engine": engine,
         "checkpoint": checkpoint,
         "deviceLayer": device_layer,
+        "objective": objective,
+        "atLeast": at_least,
         "layout": _layout(layout),
-        "set": _pins(pins or []),
+        "set": _pins(pins) if pins else None,
     }
-    found = find_pairing(pairing, catalog) if pairing else pairing_from_options(catalog, options)
-    if pairing and any(options.values()):
-        found = _repinned(found, options, catalog)
+    named = find_pairing(pairing, catalog) if pairing else None
+    pinned = any(value is not None for value in options.values())
+    found = named if named and not pinned else pairing_from_options(catalog, options, named)
     made = make_plan(found)
     if every:
         documents = candidate_documents(made)
@@ -75,15 +87,6 @@ def plan(
     return int(made.chosen is None)
 
 
-def _repinned(found: Any, options: dict[str, Any], catalog: Any) -> Any:
-    from stowplan.pairing import resolve
-
-    spec = found.spec.model_dump(by_alias=True, exclude_defaults=True, exclude_none=True) | {
-        k: v for k, v in options.items() if v
-    }
-    return resolve(found.name, type(found.spec).model_validate(spec), catalog, found.document)
-
-
 def _layout(text: str | None) -> dict[str, Any] | None:
     """`tp=8,dp=1` or `server:tp=8,dp=1` as a mapping.
 
@@ -96,18 +99,22 @@ def _layout(text: str | None) -> dict[str, Any] | None:
     for part in text.split(";"):
         role, colon, sizes = part.rpartition(":")
         roles[role if colon else ""] = _sizes(sizes, text)
-    return roles[""] if set(roles) == {""} else roles
+    if "" in roles and len(roles) > 1:
+        raise _no_layout(text)
+    return roles.get("", roles)
+
+
+def _no_layout(text: str) -> Refused:
+    from stowplan.diagnostics import Diagnostic, Location, Refused
+
+    hint = "write tp=8,dp=1,ep=8,pp=1, or server:tp=8,dp=1"
+    return Refused([Diagnostic("P013", f"'{text}' is not a layout", Location("--layout"), hint=hint)], unreadable=True)
 
 
 def _sizes(sizes: str, text: str) -> dict[str, int]:
-    from stowplan.diagnostics import Diagnostic, Location, Refused
-
     pairs = [item.partition("=") for item in sizes.split(",")]
     if not all(key.strip() and value.strip().isdigit() for key, _, value in pairs):
-        raise Refused(
-            [Diagnostic("P013", f"'{text}' is not a layout", Location("--layout"), hint="write tp=8,dp=1,ep=8,pp=1")],
-            unreadable=True,
-        )
+        raise _no_layout(text)
     return {key.strip(): int(value) for key, _, value in pairs}
 
 

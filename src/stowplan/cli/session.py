@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from stowplan.catalog import Catalog
+    from stowplan.diagnostics import Diagnostic
     from stowplan.pairing import Pairing
 
 ProfilesOption = Annotated[
@@ -27,7 +29,7 @@ def load_catalog(profiles: Path | None) -> Catalog:
     from stowplan.catalog import Catalog
     from stowplan.diagnostics import Diagnostic, Location, Refused
 
-    if profiles is not None and not profiles.is_dir():
+    if profiles is not None and not (_exists(profiles) and profiles.is_dir()):
         raise Refused([Diagnostic("P001", "is not a folder", Location(str(profiles)))], unreadable=True)
     own = profiles or Path("profiles")
     shipped = resources.folder("profiles")
@@ -51,7 +53,7 @@ def find_pairing(given: str, catalog: Catalog) -> Pairing:
     from stowplan.pairing import read_pairing
 
     path = Path(given)
-    if path.exists() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+    if _exists(path) or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         return read_pairing(path, catalog)
     if given not in catalog.pairings:
         message = f"there is no file and no pairing '{given}'"
@@ -67,8 +69,8 @@ def own_pairings(catalog: Catalog) -> list[str]:
     return [name for name in catalog.pairings if catalog.pairings.files[name].parent == folders[-1]]
 
 
-def pairing_from_options(catalog: Catalog, options: dict[str, Any]) -> Pairing:
-    """A pairing from command-line options, checked as a file is.
+def pairing_from_options(catalog: Catalog, options: dict[str, Any], base: Pairing | None = None) -> Pairing:
+    """A pairing from command-line options (over those of a file, if any), checked as a file is.
 
     Raises:
         Refused: an option names what does not exist (exit 2: usage).
@@ -79,19 +81,42 @@ def pairing_from_options(catalog: Catalog, options: dict[str, Any]) -> Pairing:
     from stowplan.pairing import key_option, resolve
     from stowplan.profiles.reading import read_profile
 
-    missing = [key for key in ("variant", "server", "useCase") if not options.get(key)]
+    given = {key: value for key, value in options.items() if value is not None}
+    spec = {**(base.spec.model_dump(by_alias=True, exclude_defaults=True, exclude_none=True) if base else {}), **given}
+    missing = [key for key in ("variant", "server", "useCase") if not spec.get(key)]
     if missing:
         names = ", ".join(f"--{key_option(key)}" for key in missing)
         raise Refused(
             [Diagnostic("P012", f"without a PAIRING, {names} must be given", Location("plan"))], unreadable=True
         )
-    spec = {key: value for key, value in options.items() if value}
-    envelope = {"apiVersion": "stowplan/v1", "kind": "Pairing", "metadata": {"name": _name(spec)}, "spec": spec}
+    name = base.name if base else _name(spec)
+    envelope = {"apiVersion": "stowplan/v1", "kind": "Pairing", "metadata": {"name": name}, "spec": spec}
+    text = dump(envelope)
     try:
-        profile = read_profile(next(read_bytes(dump(envelope).encode(), "options")), kind="Pairing")
+        profile = read_profile(next(read_bytes(text.encode(), "options")), kind="Pairing")
         return resolve(profile.metadata.name, profile.spec, catalog)
     except Refused as refused:
-        raise Refused(refused.report, unreadable=True) from None
+        raise Refused([_at_option(d, text.splitlines()) for d in refused.report], unreadable=True) from None
+
+
+def _at_option(diagnostic: Diagnostic, lines: list[str]) -> Diagnostic:
+    """A finding on the text that options make, placed at the option that made the line."""
+    from stowplan.diagnostics import Location
+    from stowplan.pairing import key_option
+
+    place = diagnostic.location
+    if place is None or place.line is None:
+        return diagnostic
+    keys = [line for line in lines[: place.line] if line.startswith("  ") and line[2] not in " -"]
+    return replace(diagnostic, location=Location(f"--{key_option(keys[-1].partition(':')[0].strip())}"))
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a path; a name that no file system takes is none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _name(spec: dict[str, Any]) -> str:

@@ -43,7 +43,9 @@ def _modes(pairing: Pairing) -> Iterator[Diagnostic]:
     for role in given if isinstance(given, dict) else ():
         if role not in ROLES:
             message = f"the plan has no role '{role}'"
-            yield Diagnostic("P025", message, pairing.locate("layout", role), hint=f"roles: {', '.join(ROLES)}")
+            yield Diagnostic(
+                "P025", message, pairing.locate("layout", role, key=True), hint=f"roles: {', '.join(ROLES)}"
+            )
 
 
 def _sizes(pairing: Pairing) -> Iterator[Diagnostic]:
@@ -68,7 +70,9 @@ def _keys(pairing: Pairing) -> Iterator[Diagnostic]:
         plain = key.removeprefix(f"{ROLES[0]}.")
         if not (_ENV_NAME.fullmatch(plain) or _FLAG_NAME.fullmatch(plain)):
             message = f"'{key}' is not a key of the plan that can be pinned"
-            yield Diagnostic("P023", message, pairing.locate("set", key), hint="write flags.--NAME or env.NAME")
+            yield Diagnostic(
+                "P023", message, pairing.locate("set", key, key=True), hint="write flags.--NAME or env.NAME"
+            )
 
 
 def pin_problems(pairing: Pairing, stack: Stack) -> Iterator[Reason]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
+from stowplan.diagnostics import Diagnostic, Location, Refused
+from stowplan.estimate import Estimate
 from stowplan.fit.weights import weights
+from stowplan.located_yaml import read_file
 from stowplan.pairing import Pairing
 from stowplan.plan.model import Candidate, Plan, Reason
-from stowplan.plan.planner import loses_by
+from stowplan.plan.planner import loses_by, replicas
 from stowplan.plan.quantization import classes, decision, toolchain
 from stowplan.profiles.engine import Version
 from stowplan.profiles.kinds import API_VERSION
@@ -30,7 +34,7 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             "useCase": spec.use_case,
             "site": spec.site,
             "kubernetes": site.kubernetes,
-            "replicas": spec.replicas,
+            "replicas": replicas(plan),
         },
         "verdict": plan.verdict,
         "sources": list(plan.sources),
@@ -46,6 +50,25 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     if plan.chosen is not None:
         document |= _chosen(plan, plan.chosen)
     return document
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """The document of a rendered `plan.yaml`.
+
+    Raises:
+        Refused: the file cannot be read, or is no plan.
+    """
+    documents = read_file(path)
+    data = documents[0].data if documents else None
+    data = data if isinstance(data, dict) else {}
+    shape = {"pairing": dict, "verdict": str, "reasons": list, "assumptions": list, "sources": list}
+    ours = data.get("apiVersion") == API_VERSION and data.get("kind") == "Plan"
+    if not ours or not all(isinstance(data.get(key), kind) for key, kind in shape.items()):
+        message = "is not a plan that stowplan rendered"
+        raise Refused(
+            [Diagnostic("P018", message, Location(str(path)), hint="render the pairing again")], unreadable=True
+        )
+    return data
 
 
 def candidate_documents(plan: Plan) -> list[dict[str, Any]]:
@@ -165,7 +188,7 @@ def _role(plan: Plan, candidate: Candidate) -> dict[str, Any]:
     bands = candidate.estimate
     return {
         "name": "server",
-        "replicas": plan.pairing.spec.replicas,
+        "replicas": replicas(plan),
         "nodes": placement.nodes,
         "devicesPerNode": placement.devices_per_node,
         "parallelism": {"tp": layout.tp, "dp": layout.dp, "ep": layout.ep, "pp": layout.pp},
@@ -205,10 +228,25 @@ def _role(plan: Plan, candidate: Candidate) -> dict[str, Any]:
             "tpotMs": list(bands.tpot_ms),
             "outputTokensPerSecondPerDevice": list(bands.output_tokens_per_second_per_device),
             "concurrency": bands.concurrency,
+            **_cost(plan, bands),
         },
         "headroom": round(candidate.headroom, 2),
         "misses": list(candidate.misses),
     }
+
+
+def _cost(plan: Plan, bands: Estimate) -> dict[str, Any]:
+    """Cost of a million output tokens, and joules of each, where the site gives price and power."""
+    server, site = plan.pairing.spec.server, plan.pairing.site
+    rates = sorted(bands.output_tokens_per_second_per_device, reverse=True)
+    found: dict[str, Any] = {}
+    if server in site.prices:
+        found["costPerMillionOutputTokens"] = [
+            round(site.prices[server] / 3600 / rate * 1e6, 4) for rate in rates if rate
+        ]
+    if server in site.power:
+        found["joulesPerOutputToken"] = [round(site.power[server] / rate, 4) for rate in rates if rate]
+    return found
 
 
 def _decisions(candidate: Candidate) -> list[dict[str, Any]]:

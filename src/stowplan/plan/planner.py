@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import ceil
 
 from stowplan.diagnostics import Diagnostic, Refused
 from stowplan.fit.ledger import GIB
@@ -198,9 +199,14 @@ def _documents(candidate: Candidate, pairing: Pairing) -> bool:
 
 
 def _rank(candidate: Candidate, pairing: Pairing, usable: list[Stack]) -> tuple[object, ...]:
-    """Meets the objective; documented; the preferred stack; follows a recipe; misses least; fewest devices; most headroom."""
+    """How candidates are ordered.
+
+    Meets the objective; the pairing's criterion; documented; the preferred stack; follows a recipe; misses least;
+    fewest devices; most headroom.
+    """
     return (
         not candidate.meets,
+        _criterion(candidate, pairing),
         not _documents(candidate, pairing),
         usable.index(candidate.stack),
         candidate.recipe is None,
@@ -211,6 +217,24 @@ def _rank(candidate: Candidate, pairing: Pairing, usable: list[Stack]) -> tuple[
         candidate.placement.layout.dp,
         -candidate.placement.layout.ep,
     )
+
+
+def _criterion(candidate: Candidate, pairing: Pairing) -> float:
+    """What `objective` asks to be least; one server has one price, so that cost follows throughput."""
+    objective, bands = pairing.spec.objective, candidate.estimate
+    if objective == "devices":
+        return candidate.devices
+    if objective is None or bands is None:
+        return 0.0
+    return bands.tpot_ms[1] if objective == "latency" else -bands.output_tokens_per_second_per_device[1]
+
+
+def replicas(plan_: Plan) -> int:
+    """Replicas that are asked for, or that `atLeast` takes by the low end of the estimate."""
+    spec, chosen = plan_.pairing.spec, plan_.chosen
+    if spec.at_least is None or chosen is None or chosen.estimate is None:
+        return spec.replicas
+    return ceil(spec.at_least / (chosen.estimate.output_tokens_per_second_per_device[0] * chosen.devices))
 
 
 def loses_by(candidate: Candidate, chosen: Candidate) -> str:

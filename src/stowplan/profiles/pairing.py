@@ -23,18 +23,22 @@ Layouts = Annotated[
 class PairingSpec(Model):
     """Variant x hardware x use case; what is left out is planned, what is given is pinned and checked."""
 
-    variant: Name
-    server: Name
-    use_case: Name
-    site: Name = "default"
+    variant: Text
+    server: Text
+    use_case: Text
+    site: Text = "default"
     nodes: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Hosts of one replica."""
     replicas: Annotated[int, Field(ge=1, le=10_000)] = 1
     engine: Text | None = None
     """`NAME` or `NAME@VERSION`."""
     checkpoint: Text | None = None
-    device_layer: Name | None = None
+    device_layer: Text | None = None
     mode: Literal["aggregated", "disaggregated"] | None = None
+    objective: Literal["devices", "latency", "throughput", "cost"] | None = None
+    """What to choose the layout by; none: documented, then fewest devices that meet the use case's objective."""
+    at_least: Annotated[float, Field(gt=0)] | None = None
+    """Output tokens per second that all replicas together must give; sizes `replicas`."""
     layout: Layouts | None = None
     """Of every role, or by role."""
     set: Settings = {}

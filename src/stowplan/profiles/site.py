@@ -20,8 +20,8 @@ class Weights(Model):
     access_mode: Literal["ReadWriteMany", "ReadOnlyMany"] = "ReadWriteMany"
     headroom_percent: int = 10
     """Room beyond the checkpoint's bytes."""
-    endpoint: str = ""
-    """Mirror of the model hub; empty: the hub itself."""
+    endpoints: dict[Literal["huggingface", "modelscope"], str] = {}
+    """Hub to the address of its mirror, `https://HOST`; none: the hub itself."""
     token_secret: str = ""
     """Secret with key `token`; empty: anonymous download."""
     revisions: dict[str, str] = {}

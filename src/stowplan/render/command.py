@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from stowplan.profiles.engine import MultiNode
+from stowplan.profiles.site import Weights
 
 COMPLETE = ".complete"
 """Marker file that the download Job leaves beside a whole checkpoint."""
@@ -65,6 +66,15 @@ _FETCH = {
     "huggingface": "from huggingface_hub import snapshot_download as fetch",
     "modelscope": "from modelscope import snapshot_download as fetch",
 }
+
+
+def mirror_env(weights: Weights) -> list[dict[str, str]]:
+    """Variables that send the hubs' clients to the site's mirrors; one takes an address, the other a host name."""
+    addresses = weights.endpoints
+    env = [{"name": "HF_ENDPOINT", "value": addresses["huggingface"]}] if "huggingface" in addresses else []
+    if "modelscope" in addresses:
+        env.append({"name": "MODELSCOPE_DOMAIN", "value": addresses["modelscope"].rpartition("//")[2].rstrip("/")})
+    return env
 
 
 def download_script(python: str, hub: str, checkpoint: str, revision: str | None, path: str) -> str:

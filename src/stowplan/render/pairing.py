@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from stowplan.diagnostics import Diagnostic, Refused
+from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.plan.deployment import deployment
 from stowplan.plan.document import digest, plan_document
-from stowplan.plan.model import Plan
+from stowplan.plan.model import Plan, Reason
 from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
 from stowplan.render.device_layer import layer_artifacts, server_artifacts
 from stowplan.render.labels import stamp
@@ -84,14 +84,20 @@ def _shared(plan: Plan) -> Iterator[Artifact]:
 
 
 def _refusals(plan: Plan) -> list[Diagnostic]:
-    place = plan.pairing.locate()
-    hints = [r.message for r in plan.reasons if r.code.startswith("F09")]
+    hint = "; ".join(r.message for r in plan.reasons if r.code.startswith("F09"))
     found = [
-        Diagnostic(r.code, f"{plan.verdict}: {r.message}", place, hint="; ".join(hints))
+        Diagnostic(r.code, f"{plan.verdict}: {r.message}", _place(plan, r), hint=hint)
         for r in plan.reasons
         if not r.code.startswith("F09")
     ]
-    return found or [Diagnostic("F000", plan.verdict, place)]
+    return found or [Diagnostic("F000", f"{plan.verdict}: {hint}", plan.pairing.locate())]
+
+
+def _place(plan: Plan, reason: Reason) -> Location:
+    """Where the pairing pins what the reason is about, else where its spec begins."""
+    pinned = reason.numbers.get("flag") or reason.numbers.get("variable")
+    key = next((key for key in plan.pairing.spec.set if pinned and pinned in key), None)
+    return plan.pairing.locate("set", key) if key else plan.pairing.locate()
 
 
 def _refuse_missing_site_values(plan: Plan, document: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from stowplan.fit.weights import weights
 from stowplan.plan.model import Candidate, Plan
 from stowplan.plan.quantization import Toolchain, native_checkpoint_id, toolchain
 from stowplan.render.artifact import Artifact, data_file, objects_file
-from stowplan.render.command import COMPLETE, download_script
+from stowplan.render.command import COMPLETE, download_script, mirror_env
 from stowplan.render.environment import render_objects, render_text
 
 _JOB = "quantization/job.yaml"
@@ -136,6 +136,7 @@ def _job(plan: Plan, chosen: Candidate, document: Mapping[str, Any], made_by: To
             site.weights.revisions.get(native.id, native.revision),
             source,
         ),
+        "download_env": [{"name": "HOME", "value": "/tmp"}, *mirror_env(site.weights)],  # noqa: S108 - in a container
         "access_mode": site.weights.access_mode,
         "storage_class": site.weights.storage_class,
         "deadline": int(spec.run.hours * 3600 * 4),

@@ -8,7 +8,15 @@ from typing import Any
 from stowplan.plan.model import Candidate, Layer, Plan
 from stowplan.profiles.engine import EngineSpec
 from stowplan.render.artifact import Artifact, objects_file
-from stowplan.render.command import SMOKE_TEST, download_script, group_flags, ready_script, start_script, wait_script
+from stowplan.render.command import (
+    SMOKE_TEST,
+    download_script,
+    group_flags,
+    mirror_env,
+    ready_script,
+    start_script,
+    wait_script,
+)
 from stowplan.render.device_layer import host_mounts, host_volumes, reason_annotations
 from stowplan.render.environment import render_objects
 
@@ -199,9 +207,7 @@ class _Context:
     def _jobs(self) -> dict[str, Any]:
         weights, site = self.made["weights"], self.site.weights
         job = {"app.kubernetes.io/instance": self.name}
-        env = [{"name": "HOME", "value": _HOME}]
-        if site.endpoint:
-            env.append({"name": "HF_ENDPOINT", "value": site.endpoint})
+        env = [{"name": "HOME", "value": _HOME}, *mirror_env(site)]
         token = (
             [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": site.token_secret, "key": "token"}}}]
             if site.token_secret

@@ -142,7 +142,7 @@ def layer_host_paths(item: Object, bundle: Bundle) -> Iterator[Found]:
         for container in containers(pod):
             limits = mapping(mapping(container.data.get("resources")).get("limits"))
             layer = _layer(server, limits.keys(), bundle)
-            mounted = {mapping(m).get("mountPath") for m in sequence(container.data.get("volumeMounts"))}
+            mounted = [mapping(m).get("mountPath") for m in sequence(container.data.get("volumeMounts"))]
             for path in layer.host_paths if layer else ():
                 if (path.mount or path.path) not in mounted:
                     yield Found(item, container.path, f"does not mount {path.path} of the host", path.reason)

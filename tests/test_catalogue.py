@@ -1,0 +1,294 @@
+"""The catalogue: every fact has a source, every name resolves, and new things are new files only."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, Run, pairing_text
+
+from stowplan import resources
+from stowplan.canonical_yaml import dump
+from stowplan.catalog import Catalog
+from stowplan.catalog.facts import statements
+from stowplan.check.profiles import check_profile
+from stowplan.pairing import resolve
+from stowplan.plan.model import Plan
+from stowplan.plan.planner import plan
+from stowplan.profiles.kinds import KINDS
+from stowplan.profiles.pairing import PairingSpec
+
+PROFILES = ROOT / "profiles"
+FILES = sorted(PROFILES.rglob("*.yaml"))
+WORDS = {kind.folder: kind.word for kind in KINDS.values()}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_shipped_file_is_valid_and_its_references_resolve(path: Path, catalog: Catalog) -> None:
+    entry = catalog.shelves[path.parent.name].entry(path.stem)
+    assert [f"{d.location}: {d.message}" for d in check_profile(entry.document, catalog)] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_shipped_file_points_editors_at_its_schema(path: Path) -> None:
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    schema = f"../../docs/reference/schemas/{WORDS[path.parent.name]}.json"
+    assert first == f"# yaml-language-server: $schema={schema}"
+    assert (path.parent / schema).resolve().is_file()
+
+
+def test_every_file_lies_in_the_folder_of_a_kind() -> None:
+    assert {path.parent.relative_to(PROFILES).as_posix() for path in FILES} <= {*WORDS}
+
+
+def test_every_statement_has_source_date_and_confidence(catalog: Catalog) -> None:
+    found = list(statements(catalog))
+    assert len(found) > 500
+    for statement in found:
+        place = (statement.kind, statement.name, statement.key)
+        assert str(statement.data["source"]).strip(), place
+        assert statement.data["confidence"] in ("primary", "secondary", "estimate"), place
+        if "value" in statement.data:
+            assert re.match(r"20\d\d(-\d\d){0,2}$", str(statement.data["as_of"])), place
+
+
+def test_no_mapping_with_a_value_goes_without_a_source(catalog: Catalog) -> None:
+    lost = [
+        (word, entry.name, path)
+        for word, shelf in catalog.shelves.items()
+        for entry in shelf.entries()
+        for path, node in mappings(entry.document.data["spec"])
+        if "value" in node and not {"source", "confidence"} <= {*node} and not {"key", "name"} & {*node}
+    ]
+    assert lost == []
+
+
+def mappings(data: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    if isinstance(data, dict):
+        yield path, data
+    for key, value in items:
+        yield from mappings(value, f"{path}.{key}")
+
+
+def test_no_fact_is_from_memory(catalog: Catalog) -> None:
+    assert [path for path in FILES if re.search(r"\brecall(ed)?\b|from memory", path.read_text(encoding="utf-8"))] == []
+
+
+def test_an_unknown_fact_says_what_would_settle_it(catalog: Catalog) -> None:
+    unknown = [s for s in statements(catalog) if "value" in s.data and s.data["value"] is None]
+    assert unknown
+    assert [(s.kind, s.name, s.key) for s in unknown if not s.data.get("settledBy")] == []
+
+
+def test_a_conflict_is_kept_with_its_source_and_why_it_is_not_used(catalog: Catalog) -> None:
+    disputed = [s for s in statements(catalog) if s.data.get("conflicts")]
+    assert any(s.key == "memoryMib" and s.name.startswith("ascend-950pr") for s in disputed)
+    for statement in disputed:
+        assert statement.data.get("usedBecause"), (statement.kind, statement.name, statement.key)
+        assert all(conflict["source"] for conflict in statement.data["conflicts"])
+
+
+def test_every_server_is_served_by_a_device_layer_or_says_nothing_of_kubernetes(catalog: Catalog) -> None:
+    served = {name for layer in catalog.device_layers.values() for name in layer.servers}
+    assert served <= {*catalog.servers}
+    assert len(served) > len(catalog.servers) / 2
+
+
+def test_every_recipe_s_layout_is_accepted_where_it_was_shown(catalog: Catalog) -> None:
+    for name, recipe in catalog.recipes.items():
+        if recipe.mode != "aggregated" or recipe.engine not in catalog.engines or "server" not in recipe.roles:
+            continue
+        for server in recipe.servers:
+            role = recipe.roles["server"]
+            use_case = recipe.use_cases[0] if recipe.use_cases else "chat-short"
+            pins = {"layout": role.layout.model_dump(), "nodes": role.nodes, "checkpoint": recipe.checkpoint}
+            made = planned_in(
+                catalog, recipe.variant, server, use_case, site="mlu-example", engine=recipe.engine, **pins
+            )
+            assert made.verdict == "documented", (name, server, made.reasons)
+
+
+def planned_in(catalog: Catalog, variant: str, server: str, use_case: str, **pins: Any) -> Plan:
+    spec = {"variant": variant, "server": server, "useCase": use_case, **pins}
+    return plan(resolve("new", PairingSpec.model_validate(spec), catalog))
+
+
+class Overlay:
+    """A user's own folder of profiles, filled with changed copies of shipped files."""
+
+    def __init__(self, folder: Path, shipped: Catalog) -> None:
+        self.folder, self.shipped = folder, shipped
+
+    def copy(self, shelf: str, name: str, new: str, **changes: Any) -> None:
+        data = copy.deepcopy(self.shipped.shelves[shelf].entry(name).document.data)
+        data["metadata"]["name"] = new
+        data["spec"] |= changes
+        path = self.folder / shelf / f"{new}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dump(data), encoding="utf-8")
+
+    @property
+    def catalog(self) -> Catalog:
+        return Catalog([resources.folder("profiles"), self.folder])
+
+
+@pytest.fixture
+def overlay(tmp_path: Path, catalog: Catalog) -> Overlay:
+    return Overlay(tmp_path / "profiles", catalog)
+
+
+def test_a_new_chip_and_server_are_files(overlay: Overlay, catalog: Catalog) -> None:
+    memory = {"value": 200_000, "unit": "MiB", "source": "a test", "as_of": "2026-11-23", "confidence": "estimate"}
+    served = catalog.device_layers.entry("nvidia-device-plugin").document.data["spec"]["servers"]["hgx-h200"]
+    overlay.copy("chips", "h200-sxm", "h999", memoryMib=memory)
+    overlay.copy("servers", "hgx-h200", "hgx-h999", chip="h999")
+    overlay.copy("device-layers", "nvidia-device-plugin", "plugin-of-ours", servers={"hgx-h999": served})
+    made = planned_in(overlay.catalog, "deepseek-v4-flash-0731", "hgx-h999", "chat")
+    assert made.verdict == "derived"
+    assert made.chosen and made.chosen.fit.device_bytes == 200_000 * 2**20
+    assert made.layer and made.layer.name == "plugin-of-ours"
+
+
+def test_a_new_variant_is_a_file(overlay: Overlay) -> None:
+    overlay.copy("variants", "deepseek-v4-flash-0731", "deepseek-v4-flash-next", title="Next")
+    made = planned_in(overlay.catalog, "deepseek-v4-flash-next", "hgx-h200", "chat")
+    assert made.verdict == "derived"
+    assert made.chosen and made.chosen.settings.flags["--served-model-name"] == "deepseek-v4-flash-next"
+
+
+def test_a_new_use_case_is_a_file(overlay: Overlay, catalog: Catalog) -> None:
+    lengths = catalog.use_cases.entry("chat").document.data["spec"]["inputTokens"]
+    overlay.copy(
+        "use-cases", "chat", "letters", inputTokens={**lengths, "mean": 900, "p50": 800, "p90": 1500, "p99": 3000}
+    )
+    made = planned_in(overlay.catalog, "deepseek-v4-flash-0731", "hgx-h200", "letters")
+    assert made.chosen and made.chosen.fit.tuning.max_model_len == 4352  # 3,000 in and 1,120 out, in steps of 256
+
+
+def test_a_new_engine_version_is_a_line_in_a_file(overlay: Overlay, catalog: Catalog) -> None:
+    versions = catalog.engines.entry("vllm").document.data["spec"]["versions"]
+    newest = {
+        **versions[-1],
+        "version": "0.99.0",
+        "upstream": "0.99.0",
+        "images": {"nvidia": "example.com/engine:0.99"},
+    }
+    overlay.copy("engines", "vllm", "vllm", versions=[*versions, newest])
+    made = planned_in(overlay.catalog, "deepseek-v4-flash-0731", "hgx-h200", "chat", engine="vllm@0.99.0")
+    assert made.chosen and made.chosen.stack.version.images == {"nvidia": "example.com/engine:0.99"}
+
+
+def test_a_new_engine_is_a_file(overlay: Overlay) -> None:
+    overlay.copy("engines", "vllm", "engine-of-ours", priority=99)
+    made = planned_in(overlay.catalog, "deepseek-v4-flash-0731", "hgx-h200", "chat", engine="engine-of-ours")
+    assert made.chosen and made.chosen.stack.engine_name == "engine-of-ours"
+
+
+def test_new_files_are_rendered_and_checked_like_shipped_ones(overlay: Overlay, run: Run, tmp_path: Path) -> None:
+    overlay.copy("variants", "deepseek-v4-flash-0731", "deepseek-v4-flash-next")
+    pairing = tmp_path / "next.yaml"
+    pairing.write_text(pairing_text("next", variant="deepseek-v4-flash-next", server="hgx-h200", useCase="chat"))
+    out = tmp_path / "out"
+    assert run("render", pairing, "--out", out, "--profiles", overlay.folder).code == 0
+    ended = run("check", out, overlay.folder, pairing, "--profiles", overlay.folder)
+    assert (ended.code, ended.out) == (0, "")
+    refused = run("plan", pairing)
+    assert (refused.code, "unknown variant 'deepseek-v4-flash-next'" in refused.err) == (1, True)
+
+
+def test_a_bad_fact_of_one_s_own_is_told_at_its_place(overlay: Overlay, run: Run) -> None:
+    overlay.copy("chips", "h200-sxm", "h200-sxm", memoryMib={"value": "lots"})
+    ended = run(
+        "plan",
+        "--variant",
+        "deepseek-v4-flash",
+        "--server",
+        "hgx-h200",
+        "--use-case",
+        "chat",
+        "--profiles",
+        overlay.folder,
+    )
+    assert ended.code in (1, 2)
+    assert re.search(r"profiles/chips/h200-sxm\.yaml:\d+:\d+: error\[C002\]: expected a whole number", ended.err)
+
+
+def test_a_file_whose_name_differs_is_told(overlay: Overlay, run: Run) -> None:
+    overlay.copy("sites", "default", "mine")
+    (overlay.folder / "sites/mine.yaml").rename(overlay.folder / "sites/yours.yaml")
+    ended = run("show", "sites", "yours", "--profiles", overlay.folder)
+    assert ended.code == 1
+    assert "error[C003]: the name 'mine' differs from the file's, 'yours'" in ended.err
+
+
+ALLOWED = {
+    "check/admission/quantities.py": {"nvidia"},  # a hint's example of a resource name
+    "check/commands.py": {"vllm", "sglang"},  # reads foreign engine commands
+    "check/bundle/_references.py": {"nvidia"},  # an API group of a kind that a site may have
+    "check/matches_plan/role.py": {"vllm"},  # an example
+    "check/domain/serving.py": {
+        "ascend",
+        "atlas",
+        "atlas-800i-a3",
+        "huawei",
+        "vllm",
+        "vllm-ascend",
+    },  # examples, sources
+}
+"""Words in src/stowplan outside docstrings and the examples of checks, with why."""
+EXAMPLES = {"bad", "good", "source", "hint", "reason"}
+
+
+def names_of_things(catalog: Catalog) -> re.Pattern[str]:
+    words = {*catalog.chips, *catalog.servers, *catalog.engines}
+    words |= {chip.vendor for chip in catalog.chips.values()} | {"hopper", "blackwell", "ascend", "atlas", "mlu"}
+    words |= {family for chip in catalog.chips.values() for family in chip.families}
+    joined = "|".join(sorted(map(re.escape, words), key=len, reverse=True))
+    return re.compile(rf"(?<![a-z])(?:{joined})(?!64|[a-z])", re.IGNORECASE)
+
+
+def code_words(path: Path) -> Iterator[str]:
+    """Identifiers and texts of a module, without docstrings and without the examples of checks."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    left_out = set()
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        for statement in body if isinstance(body, list) else ():
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+                left_out.add(statement.value)
+        for decorator in getattr(node, "decorator_list", ()):
+            keywords = decorator.keywords if isinstance(decorator, ast.Call) else ()
+            left_out |= {inner for k in keywords if k.arg in EXAMPLES for inner in ast.walk(k.value)}
+    for node in ast.walk(tree):
+        if node not in left_out:
+            yield from (
+                str(v) for f in ("id", "attr", "name", "arg", "value") if isinstance(v := getattr(node, f, None), str)
+            )
+
+
+def test_no_chip_vendor_or_engine_is_named_in_python(catalog: Catalog) -> None:
+    pattern, package = names_of_things(catalog), ROOT / "src" / "stowplan"
+    found = {
+        (path.relative_to(package).as_posix(), word.lower())
+        for path in package.rglob("*.py")
+        for text in code_words(path)
+        for word in pattern.findall(text)
+    }
+    assert {(path, word) for path, word in found if word not in ALLOWED.get(path, ())} == set()
+
+
+def test_no_chip_vendor_or_engine_is_named_in_a_template(catalog: Catalog) -> None:
+    pattern, folder = names_of_things(catalog), ROOT / "templates"
+    found = []
+    for path in (p for p in folder.rglob("*") if p.is_file()):
+        own = {path.name.partition(".")[0], *(part for part in path.relative_to(folder).parts)}
+        text = re.sub(r"\{#.*?#\}", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        text = re.sub(r'"([-a-z0-9]+)"', lambda m: "" if m[1] in own else m[0], text)  # its own component's key
+        found += [(path.relative_to(folder).as_posix(), word) for word in pattern.findall(text)]
+    assert [(path, word) for path, word in found if not path.startswith("quantization/")] == []
