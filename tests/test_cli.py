@@ -237,7 +237,7 @@ def test_images_name_their_user(run: Run) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_entry_can_be_shown(kind: str, run: Run, catalog: Catalog) -> None:
-    name = list(catalog.shelves[kind])[0]
+    name = next(iter(catalog.shelves[kind]))
     shown = run("show", kind, name)
     assert shown.code == 0
     assert name in shown.out
@@ -294,7 +294,7 @@ def test_explain_answers_with_numbers_and_sources(name: str, run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", PAIRINGS)
-def test_explain_answers_the_same_from_the_rendered_folder_alone(name: str, run: Run, tmp_path: Path) -> None:
+def test_explain_answers_the_same_from_the_rendered_folder_alone(name: str, run: Run) -> None:
     assert run("explain", MANIFESTS / "pairings" / name, "-o", "json").data == run("explain", name, "-o", "json").data
 
 
@@ -449,7 +449,7 @@ def test_a_pipe_gets_no_colour(run: Run) -> None:
     assert "\033[" not in run("plan", "nothing").err
 
 
-def test_a_terminal_gets_colour_unless_it_asks_for_none(tmp_path: Path) -> None:
+def test_a_terminal_gets_colour_unless_it_asks_for_none() -> None:
     script = (
         "import pty, sys, os\n"
         "os.environ.update(TERM='xterm')\n"

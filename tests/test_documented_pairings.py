@@ -19,7 +19,7 @@ from stowplan.plan.evaluate import Evaluator
 from stowplan.plan.flags import unknown_flags
 from stowplan.plan.layouts import Placement
 from stowplan.plan.model import Stack
-from stowplan.plan.settings import Settings
+from stowplan.plan.settings import Origin, Settings, apply_rules, put_set
 from stowplan.profiles.engine import EngineSpec, Version
 from stowplan.profiles.recipe import RecipeSpec
 from stowplan.profiles.variant import Checkpoint, Draft
@@ -46,6 +46,27 @@ ADDED = {
     "--tokenizer-mode": "the checkpoints carry no chat template",
 }
 """Added on purpose where a document is silent."""
+POD = {
+    "ASCEND_RT_VISIBLE_DEVICES": "the device plugin chooses the devices; a fixed list is wrong in a pod",
+    "CUDA_VISIBLE_DEVICES": "as for Ascend",
+    "GLOO_SOCKET_IFNAME": "the host's interface is the site's value",
+    "HCCL_SOCKET_IFNAME": "as for gloo",
+    "NCCL_SOCKET_IFNAME": "as for gloo",
+    "TP_SOCKET_IFNAME": "as for gloo",
+    "IFNAME": "as for gloo",
+    "HCCL_IF_IP": "the pod's own address",
+    "VLLM_NIXL_SIDE_CHANNEL_HOST": "the pod's own address",
+    "VLLM_GPU_NIC_PCIE_MAPPING": "the host's pairs of device and interface are the site's value",
+    "HF_HOME": "weights are mounted, no hub is asked",
+    "HF_HUB_CACHE": "as above",
+    "HF_HUB_OFFLINE": "as above; set in every pod",
+    "TRANSFORMERS_OFFLINE": "as above",
+    "VLLM_USE_MODELSCOPE": "as above",
+    "SERVER_PORT": "a variable of the job's script",
+}
+"""Variables that the pod, the device plugin or the site give."""
+GROUP = {"--data-parallel-rank", "--data-parallel-address", "--data-parallel-rpc-port", "--data-parallel-start-rank"}
+"""A process's place in its group where the document leaves it to a variable: the pod's environment gives it."""
 SAME = {"--tp": "--tp-size", "--dp": "--dp-size", "-tp": "--tensor-parallel-size"}
 """Short spellings of documents."""
 RESOLVED = {"$3": "dp", "${DP_SIZE}": "dp", "$7": "tp", "${TP_SIZE}": "tp"}
@@ -120,7 +141,12 @@ def derived(name: str, recipe: RecipeSpec, role: str, catalog: Catalog) -> tuple
     stack, placed = the_stack(recipe, pairing), recipe.roles[role]
     placement = Placement(placed.layout, placed.nodes, placed.layout.devices // placed.nodes)
     evaluator = Evaluator(pairing, stack, cast("Any", None), 0, role)
-    return evaluator.settings(evaluator.context(placement), placement, (name, recipe)), pairing, stack
+    context = evaluator.context(placement)
+    if {*LEDGER_FIELDS[:4]} <= {*stack.engine.fields}:
+        return evaluator.settings(context, placement, (name, recipe)), pairing, stack
+    settings = apply_rules(stack.engine.rules, context, stack.engine_name)
+    put_set(settings, placed.set, Origin("recipe", name, recipe.title, recipe.sources[0]))
+    return settings, pairing, stack
 
 
 def leaves(flags: Mapping[str, Any], env: Mapping[str, Any]) -> dict[Key, Any]:
@@ -130,7 +156,7 @@ def leaves(flags: Mapping[str, Any], env: Mapping[str, Any]) -> dict[Key, Any]:
         name, *inner = SAME.get(written, written).split(".")
         put(found, ("flags", re.sub(r"(?<!^)(?<!^-)_", "-", name), *inner), plain(value))
     for name, value in env.items():
-        found["env", name] = str(value)
+        found["env", name] = str(value).removesuffix(f":${name}")  # prepends to what the image has
     return found
 
 
@@ -162,8 +188,10 @@ def documented_role(row: Mapping[str, Any], role: str) -> dict[str, Any]:
 
 def compare(name: str, row: Mapping[str, Any], recipe: RecipeSpec, catalog: Catalog) -> Comparison:
     excuses = {d.key for d in recipe.differences if d.key.startswith(("flags.", "env."))}
-    listed, unexplained, refused = [d.key for d in recipe.differences if d.key not in excuses], [], []
+    listed, unexplained, refused = list[str](), list[str](), list[str]()
     used: set[str] = set()
+    if not recipe.servers and not recipe.chips:
+        return Comparison(name, row["evidence"], (), ("no profile of the hardware",), (), ())
     for role in recipe.roles:
         settings, pairing, stack = derived(name, recipe, role, catalog)
         refused += [f"{role}: {r.message}" for r in unknown_flags(pairing, stack, settings.flags)]
@@ -196,14 +224,19 @@ def on_purpose(
 ) -> bool:
     """Values of the site and the ledger, what is added to every command, and a pod's place in its group."""
     name, silent = key[1], key not in theirs
+    if name in POD or (name in GROUP and str(theirs.get(key, "")).startswith("$")):
+        return True
+    if silent is False and key not in ours and any(
+        f.flag == name and f.omit_when == theirs[key] for f in engine.fields.values() if f.omit_when is not None
+    ):
+        return True
     ledger = {engine.fields[f].flag.replace("_", "-"): f for f in LEDGER_FIELDS if f in engine.fields}
-    ledger = {f"--{flag[2:]}": f for flag, f in ledger.items()}
     if name in ledger:
         return silent or ledger[name] in SITE_FIELDS
     if name in ADDED:
         return silent or name == "--host"
     multi, placed = engine.multi_node, recipe.roles[role]
-    if multi is None or placed.nodes == 1 or key in ours:
+    if multi is None or key in ours:
         return False
     if name == multi.flags["sizeLocal"]:
         return bool(theirs[key] == placed.layout.dp // placed.nodes)

@@ -9,13 +9,23 @@ from conftest import planned
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from laws.strategies import CATALOG, cells, pairings, servers, variants
-from stowplan.pairing import read_pairing
+from laws.strategies import CATALOG, cells, documents, pairings, servers, variants
+from stowplan.diagnostics import Refused
+from stowplan.pairing import read_pairing, resolve
 from stowplan.plan.document import plan_document
 from stowplan.plan.matrix import cells as matrix
 from stowplan.plan.model import Plan
 from stowplan.plan.planner import plan
+from stowplan.render.pairing import render_pairing
 
+PINNED = [
+    *(f"flags.{field.flag}" for field in CATALOG.engines["vllm"].fields.values()),
+    "flags.--speculative-config",
+    "flags.--additional-config",
+    "flags.--compilation-config",
+    "env.HCCL_BUFFSIZE",
+    "env.X",
+]
 slow = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -31,7 +41,7 @@ def answers(made: Plan) -> None:
     if made.verdict == "undocumented":
         assert any(reason.numbers.get("fact") for reason in made.reasons)
     else:
-        assert any(c.isdigit() for reason in made.reasons for c in reason.message)
+        assert any(reason.numbers or any(map(str.isdigit, reason.message)) for reason in made.reasons)
 
 
 @slow
@@ -120,3 +130,18 @@ def test_hosts_that_are_offered_would_do() -> None:
 @given(cells)
 def test_a_plan_is_a_function_of_its_pairing(cell: tuple[str, str, str]) -> None:
     assert plan_document(planned(CATALOG, *cell)) == plan_document(planned(CATALOG, *cell))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(pairings, st.sampled_from(PINNED), documents)
+def test_whatever_is_pinned_is_planned_or_refused(name: str, key: str, value: Any) -> None:
+    shipped = read_pairing(CATALOG.pairings.files[name], CATALOG)
+    spec = shipped.spec.model_copy(update={"set": {key: value}})
+    try:
+        made = plan(resolve("pinned", spec, CATALOG))
+        if made.chosen:
+            render_pairing(made)
+    except Refused as refused:
+        assert all(d.message for d in refused.report)
+    else:
+        answers(made)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from readers import READERS
@@ -14,6 +16,7 @@ from readers import READERS
 from laws.strategies import CATALOG, documents, sources
 from stowplan.canonical_yaml import dump, dump_stream
 from stowplan.check.profiles import check_profile
+from stowplan.check.runner import check_bundle
 from stowplan.diagnostics import Refused
 from stowplan.located_yaml import Document, json_scalar, kubernetes_scalar, read_bytes
 
@@ -22,6 +25,7 @@ BREAKS = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 
 keys = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=20).filter(lambda t: t != "<<")
 quick = settings(max_examples=300, deadline=None)
+MANIFESTS = sorted((ROOT / "manifests").glob("pairings/*/serving/*.yaml"))
 EVERY_FILE = [path for shelf in CATALOG.shelves.values() for path in shelf.files.values()]
 
 
@@ -30,6 +34,12 @@ EVERY_FILE = [path for shelf in CATALOG.shelves.values() for path in shelf.files
 @given(documents)
 def test_what_is_written_reads_back_equal(version: str, document: Any) -> None:
     assert list(READERS[version](dump(document))) == [document]
+
+
+@quick
+@given(documents)
+def test_what_is_written_breaks_lines_with_newlines_only(document: Any) -> None:
+    assert {*BREAKS.findall(dump(document))} <= {"\n"}  # the others end a line in YAML 1.1 and not in 1.2
 
 
 @pytest.mark.parametrize("scalar", [json_scalar, kubernetes_scalar])
@@ -100,7 +110,7 @@ def test_json_with_escaped_pairs_is_read_as_json() -> None:
 def test_an_unknown_field_anywhere_is_one_finding_on_its_line(path: Any, data: st.DataObject) -> None:
     text = path.read_text(encoding="utf-8")
     (whole,) = read_bytes(text.encode(), path.name)
-    target = data.draw(st.sampled_from([p for p in models_in(whole)]))
+    target = data.draw(st.sampled_from(models_in(whole)))
     changed = json.loads(json.dumps(whole.data))
     node = changed
     for step in target:
@@ -111,6 +121,21 @@ def test_an_unknown_field_anywhere_is_one_finding_on_its_line(path: Any, data: s
     findings = check_profile(document, CATALOG)
     line = next(i for i, row in enumerate(written.split("\n"), 1) if "notAField" in row)
     assert [(d.location and d.location.line, d.message) for d in findings] == [(line, "unknown field 'notAField'")]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(MANIFESTS), st.data(), documents)
+def test_a_finding_on_a_broken_manifest_stands_inside_its_file(path: Path, data: st.DataObject, broken: Any) -> None:
+    objects = [d.data for d in read_bytes(path.read_bytes(), path.name, scalar=kubernetes_scalar)]
+    target = data.draw(st.sampled_from([p for p in paths(objects) if len(p) > 1]))
+    value_at(objects, target[:-1])[target[-1]] = broken
+    text = dump_stream(objects)
+    found = check_bundle(list(read_bytes(text.encode(), "broken.yaml", scalar=kubernetes_scalar)), "1.37")
+    lines = BREAKS.split(text)
+    for place in (d.location for d in found):
+        assert place and place.line and place.column
+        assert place.text == lines[place.line - 1]
+        assert place.column <= len(place.text) + 1
 
 
 def models_in(document: Document) -> list[tuple[str | int, ...]]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from stowplan.check.objects import Container, Object, Path, containers, sequence
 from stowplan.located_yaml import json_scalar
 
 _PROGRAM = ("vllm", "serve")
+_PROGRAMS = ("vllm", "sglang")
 _MODULES = ("vllm.entrypoints.openai.api_server", "sglang.launch_server")
 
 
@@ -25,13 +27,11 @@ class Command:
     flags: Mapping[str, Any]
 
 
-def commands(item: Object) -> Iterator[Command]:
+@lru_cache(maxsize=1024)
+def commands(item: Object) -> tuple[Command, ...]:
     """The engine commands of an object's pods."""
-    for pod in item.pods:
-        for container in containers(pod):
-            found = _command(container)
-            if found is not None:
-                yield found
+    found = (_command(container) for pod in item.pods for container in containers(pod))
+    return tuple(command for command in found if command is not None)
 
 
 def _command(container: Container) -> Command | None:
@@ -41,7 +41,7 @@ def _command(container: Container) -> Command | None:
     field = "args" if container.data.get("args") else "command"
     start = _start(words)
     if start is None:
-        words = [word for text in words for word in _split(text)]
+        words = [word for text in words if any(program in text for program in _PROGRAMS) for word in _split(text)]
         start = _start(words)
     if start is None:
         return None

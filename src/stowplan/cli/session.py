@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stowplan.diagnostics import Diagnostic
     from stowplan.pairing import Pairing
 
+_OPTIONS = "options"
 ProfilesOption = Annotated[
     Path | None,
     typer.Option(
@@ -93,7 +94,7 @@ def pairing_from_options(catalog: Catalog, options: dict[str, Any], base: Pairin
     envelope = {"apiVersion": "stowplan/v1", "kind": "Pairing", "metadata": {"name": name}, "spec": spec}
     text = dump(envelope)
     try:
-        profile = read_profile(next(read_bytes(text.encode(), "options")), kind="Pairing")
+        profile = read_profile(next(read_bytes(text.encode(), _OPTIONS)), kind="Pairing")
         return resolve(profile.metadata.name, profile.spec, catalog)
     except Refused as refused:
         raise Refused([_at_option(d, text.splitlines()) for d in refused.report], unreadable=True) from None
@@ -105,7 +106,7 @@ def _at_option(diagnostic: Diagnostic, lines: list[str]) -> Diagnostic:
     from stowplan.pairing import key_option
 
     place = diagnostic.location
-    if place is None or place.line is None:
+    if place is None or place.line is None or place.file != _OPTIONS:
         return diagnostic
     keys = [line for line in lines[: place.line] if line.startswith("  ") and line[2] not in " -"]
     return replace(diagnostic, location=Location(f"--{key_option(keys[-1].partition(':')[0].strip())}"))

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from stowplan.profiles.fact import Items, Model, Name, Settings, Text, Versions, as_tuple
 from stowplan.versions import in_range
@@ -27,7 +27,11 @@ def _one_or_many(value: object) -> object:
     return (value,) if isinstance(value, str) else as_tuple(value)
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_one_or_many),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 Comparison = Annotated[str, Field(pattern=r"^(>=|<=|==|!=|>|<) ?[0-9]+$")] | int
 
 
