@@ -53,7 +53,7 @@ def figures(
 ) -> Capacity:
     """Flash's capacity by the engine profile's method of that version."""
     rule = next(m for m in catalog.engines["vllm"].memory.capacity if in_range(version, m.versions))
-    settings = Batch(length, batch, index)
+    settings = Batch(length, batch)
     held = kept(catalog, "deepseek-v4-flash", "fp8_ds_mla", index, draft)
     return METHODS[rule.method](held, rule.numbers, settings).capacity(available, settings)
 

@@ -423,3 +423,34 @@ def test_two_possible_sizes_of_memory_are_one_verdict_or_none(catalog: Catalog) 
         plan = planned(catalog, "deepseek-v4-flash", name)
         said = " ".join([*plan.assumptions, *(r.message for r in plan.reasons)])
         assert "is unknown" in said, (name, plan.verdict)
+
+
+@pytest.mark.parametrize(
+    ("where", "key", "value", "words"),
+    [
+        (H200, "flags.--attention-config.use_fp4_indexer_cache", True, "SM100"),
+        (H200, "env.NCCL_MNNVL_ENABLE", "1", "NVL72"),
+        (H200, "flags.--speculative-config.method", "mtp", "takes dspark here, not mtp"),
+        (ASCEND_950, "flags.--quantization", "ascend", "--quantization cannot be given here"),
+        (ASCEND_950, "flags.--block-size", 256, "--block-size takes 32 or 64 or 128 here, not 256"),
+    ],
+)
+def test_a_setting_that_the_engine_forbids_there_is_refused(
+    where: tuple[str, ...], key: str, value: Any, words: str, catalog: Catalog
+) -> None:
+    reasons = planned(catalog, *where, set={key: value}).reasons
+    assert words in next(reason.message for reason in reasons if reason.code == "F053")
+
+
+def test_a_pin_over_a_documented_value_makes_the_plan_derived_and_says_so(catalog: Catalog) -> None:
+    documented = planned(catalog, *A3)
+    pinned = planned(catalog, *A3, set={"flags.--block-size": 64})
+    assert (documented.verdict, pinned.verdict) == ("documented", "derived")
+    assert any(a.startswith("flags.--block-size is pinned to 64; ") for a in pinned.assumptions)
+    same = planned(catalog, *A3, set={"flags.--block-size": 32})
+    assert same.verdict == "documented"
+
+
+def test_a_cluster_newer_than_the_layer_s_vendor_tests_is_an_assumption(catalog: Catalog) -> None:
+    [stated] = [a for a in planned(catalog, *A3).assumptions if "newest that is tested" in a]
+    assert stated.startswith("Kubernetes 1.37 is newer than 1.34")

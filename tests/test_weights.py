@@ -122,7 +122,7 @@ def test_flash_has_its_published_parameters(catalog: Catalog) -> None:
 def test_all_devices_together_hold_no_less_than_the_checkpoint(layout: tuple[int, int, int], catalog: Catalog) -> None:
     tp, dp, ep = layout
     held = weights(catalog.architecture("deepseek-v4-pro"), catalog.variants["deepseek-v4-pro"].checkpoints[0], "mtp")
-    on_device = held.on_device(Layout(tp=tp, dp=dp, ep=ep, pp=1))
+    on_device = held.on_device(Layout(tp=tp, dp=dp, ep=ep, pp=1), experts_over_group=False)
     assert sum(on_device.values()) * tp * dp >= held.total
     assert sum(on_device.values()) < held.total
 
@@ -133,5 +133,17 @@ def test_expert_parallel_holds_whole_experts(catalog: Catalog) -> None:
         catalog.variants["deepseek-v4-flash"].checkpoints[0],
     )
     held = weights(architecture, native, None)
-    experts = held.on_device(Layout(tp=1, dp=24, ep=24, pp=1))["routed_experts"]
-    assert experts == held.on_device(Layout(tp=1, dp=1, ep=1, pp=1))["routed_experts"] * 11 // 256
+    experts = held.on_device(Layout(tp=1, dp=24, ep=24, pp=1), experts_over_group=False)["routed_experts"]
+    assert (
+        experts
+        == held.on_device(Layout(tp=1, dp=1, ep=1, pp=1), experts_over_group=False)["routed_experts"] * 11 // 256
+    )
+
+
+def test_an_engine_may_split_experts_over_the_whole_group(catalog: Catalog) -> None:
+    held = weights(
+        catalog.architecture("deepseek-v4-flash"), catalog.variants["deepseek-v4-flash"].checkpoints[0], None
+    )
+    ranks = Layout(tp=1, dp=4, ep=1, pp=1)
+    spread = held.on_device(ranks, experts_over_group=True)["routed_experts"]
+    assert spread * 4 == held.on_device(ranks, experts_over_group=False)["routed_experts"]

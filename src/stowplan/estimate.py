@@ -63,6 +63,7 @@ class Work:
     cache: Cache
     active_parameters: int
     use_case: UseCaseSpec
+    experts_over_group: bool
     draft_tokens: int
     batch_tokens: int
     """Tokens that one prefill step takes; several short requests share a step."""
@@ -113,7 +114,7 @@ def _decode_step(
     numbers = work.architecture.numbers
     tokens = concurrency * (1 + work.draft_tokens)
     touched = 1 - (1 - numbers["experts_per_token"] / numbers["experts"]) ** tokens
-    on_device = work.weights.on_device(layout)
+    on_device = work.weights.on_device(layout, experts_over_group=work.experts_over_group)
     routed = on_device.get("routed_experts", 0)
     weight_bytes = sum(on_device.values()) - routed + routed * touched
     length = work.use_case.input_tokens.mean + work.use_case.output_tokens.mean // 2

@@ -20,7 +20,6 @@ class Batch:
 
     max_model_len: int
     max_num_batched_tokens: int
-    index_format: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
+from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.fit.cache import Cache, cache
 from stowplan.fit.capacity import METHODS, Batch, Capacity, Paging
 from stowplan.fit.weights import Weights
@@ -99,7 +100,7 @@ class Fit:
         return low
 
     def _batch(self, length: int) -> Batch:
-        return Batch(length, self.tuning.max_num_batched_tokens, self.kv_format.index)
+        return Batch(length, self.tuning.max_num_batched_tokens)
 
 
 @dataclass(frozen=True)
@@ -122,13 +123,14 @@ class Fitter:
         """Fill one device and one host."""
         memory = self.memory
         pinned = _host_classes(memory.host_classes, context)
-        weights = {name: size for name, size in self.weights.on_device(layout).items() if name not in pinned}
+        on_device = self.weights.on_device(layout, experts_over_group=memory.experts_over_group)
+        weights = {name: size for name, size in on_device.items() if name not in pinned}
         overhead = _first(memory.overheads, context)
         communication = _first(memory.communication, context)
         kv_format, method = _first(memory.kv_formats, context), _first(memory.capacity, context)
         kept = cache(self.architecture, main=kv_format.main, index=kv_format.index, draft=self.draft)
         paging = METHODS[method.method](
-            kept, method.numbers, Batch(tuning.max_model_len, tuning.max_num_batched_tokens, kv_format.index)
+            kept, method.numbers, Batch(tuning.max_model_len, tuning.max_num_batched_tokens)
         )
         parts = {
             "reserved": self.device_bytes - int(self.device_bytes * tuning.utilization),
@@ -138,9 +140,7 @@ class Fitter:
             "overhead": int(overhead.gib * GIB),
         }
         available = self.device_bytes - sum(parts.values()) - sum(weights.values())
-        capacity = paging.capacity(
-            max(available, 0), Batch(tuning.max_model_len, tuning.max_num_batched_tokens, kv_format.index)
-        )
+        capacity = paging.capacity(max(available, 0), Batch(tuning.max_model_len, tuning.max_num_batched_tokens))
         if available < 0:
             capacity = Capacity(available, 0, capacity.needed, 0, 0.0)
         return Fit(
@@ -241,7 +241,8 @@ def _first(candidates: Sequence[Conditional], context: Context) -> Conditional:
     ]
     if not fitting:
         kind = type(candidates[0]).__name__ if candidates else Model.__name__
-        raise LookupError(f"the engine's profile has no {kind} for {context.chip} at version {context.version}")
+        message = f"the engine's profile has no {kind} for {context.chip} at version {context.version}"
+        raise Refused([Diagnostic("C022", message, Location(f"engine of {context.variant} on {context.chip}"))])
     return max(fitting, key=lambda c: len(c.when.keys()))
 
 

@@ -47,14 +47,16 @@ class Weights:
         """Bytes of all tensors: the checkpoint's size."""
         return sum(self.by_split.values())
 
-    def on_device(self, layout: Layout) -> dict[str, int]:
+    def on_device(self, layout: Layout, *, experts_over_group: bool) -> dict[str, int]:
         """Bytes by class on the fullest device of a layout.
 
         Tensor parallel splits what the architecture marks so; experts go to the expert-parallel group
-        (in whole experts) or, where that is off, are split by tensor parallel; the rest is replicated.
+        (in whole experts) or, where that is off, are split by tensor parallel, or over the whole group
+        where the engine does so (`experts_over_group`); the rest is replicated.
         Pipeline stages hold whole layers, so the fullest has the rounded-up share.
         """
-        expert_share = ceil(self.experts / layout.ep) / self.experts if layout.ep > 1 else 1 / layout.tp
+        slices = layout.tp * (layout.dp if experts_over_group else 1)
+        expert_share = ceil(self.experts / layout.ep) / self.experts if layout.ep > 1 else 1 / slices
         shares = {"replicated": 1.0, "tensor": 1 / layout.tp, "expert": expert_share}
         device: Counter[str] = Counter()
         for (tensor_class, split), size in self.by_split.items():

@@ -13,7 +13,7 @@ from stowplan.plan.settings import Origin, Settings, pin_path
 
 _ENV_NAME = re.compile(r"env\.[A-Za-z_][A-Za-z0-9_]*")
 _FLAG_NAME = re.compile(r"flags\.--[a-zA-Z0-9][-_.a-zA-Z0-9]*")
-_LAYOUT_FIELDS = ("tp", "dp", "pp", "expertParallel")
+_LAYOUT_FIELDS = ("tp", "dp", "pp", "ep", "expertParallel", "devices", "dpAttention")
 _AT_LEAST_ONE = ("maxModelLen", "maxNumSeqs", "maxNumBatchedTokens", "port")
 _HIGHEST_PORT = 65535
 ROLES = ("server",)
@@ -81,12 +81,13 @@ def pin_problems(pairing: Pairing, stack: Stack) -> Iterator[Reason]:
     taken_away = []
     for key, value in pairing.spec.set.items():
         path = pin_path(key, ROLES[0])
-        if value is None:
+        if value is None and path[0] == "flags":
             taken_away.append(path[1])
         pins.put(path, value, _PIN)
-    yield from unknown_flags(pairing, stack, pins.flags)
-    by_flag = {field.flag: name for name, field in stack.engine.fields.items()}
-    for flag, value in {**dict.fromkeys(taken_away), **pins.flags}.items():
+    pinned = {**dict.fromkeys(taken_away), **pins.flags}
+    yield from unknown_flags(pairing, stack, pinned)
+    by_flag = {flag: name for name, field in stack.engine.fields.items() for flag in (field.flag, *field.aliases)}
+    for flag, value in pinned.items():
         if flag in by_flag:
             yield from _field_problems(pairing, flag, by_flag[flag], value)
     for entry in stack.engine.memory.communication:

@@ -8,13 +8,18 @@ from math import ceil
 from typing import Any
 
 from stowplan.fit.ledger import GIB
+from stowplan.fit.weights import weights
 from stowplan.plan.document import checkpoint_bytes, image, revision
 from stowplan.plan.model import Candidate, Layer, Plan
+from stowplan.plan.quantization import toolchain
+from stowplan.profiles.engine import Memory
 
 _NAME_LENGTH = 40
 _HASH_LENGTH = 6
 _PROBE_PERIOD = 10
 _GRACE_BEYOND_SHUTDOWN = 60
+_LATE = 4
+"""How many times slower than expected an arrival may be before it counts as failed."""
 
 
 def object_name(pairing: str) -> str:
@@ -43,7 +48,8 @@ def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
     level = pod_security(reasons)
     size = checkpoint_bytes(plan, chosen)
     port = int(chosen.settings.get("flags", engine.fields["port"].flag))
-    budget = size / 1e9 / (engine.memory.load_rate.value or 1) + (engine.memory.warmup_seconds.value or 0)
+    budget = startup_seconds(engine.memory, size)
+    arrival = arrival_seconds(plan, chosen, size)
     root = container.run_as is None or "root" in layer.spec.workload.reasons
     return {
         "name": object_name(plan.pairing.name),
@@ -59,6 +65,11 @@ def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
                 "failureThreshold": ceil(budget / _PROBE_PERIOD),
                 "budgetSeconds": ceil(budget),
             },
+        },
+        "deadlines": {
+            "download": ceil(_LATE * size / 1e9 / site.weights.download_rate),
+            "rollout": ceil(_LATE * arrival + budget),
+            "smokeTest": ceil(_LATE * arrival + 2 * budget),
         },
         "gracePeriodSeconds": endpoint.shutdown_seconds + _GRACE_BEYOND_SHUTDOWN,
         "resources": {
@@ -83,6 +94,22 @@ def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
             "hub": stack.checkpoint.hubs[0] if stack.checkpoint.hubs else None,
         },
     }
+
+
+def startup_seconds(memory: Memory, size: int) -> float:
+    """Seconds from the start of the container to the first answer, with the engine's margin."""
+    margin = memory.startup_margin.value if memory.startup_margin else None
+    return (size / 1e9 / (memory.load_rate.value or 1) + (memory.warmup_seconds.value or 0)) * (margin or 1)
+
+
+def arrival_seconds(plan: Plan, chosen: Candidate, size: int) -> float:
+    """Seconds until the weights are on the volume: the download, and the conversion where there is one."""
+    rate = plan.pairing.site.weights.download_rate * 1e9
+    made_by = toolchain(plan.pairing, chosen.stack)
+    if not chosen.stack.checkpoint.converted or made_by is None or made_by[1].run is None:
+        return size / rate
+    native = next(c for c in plan.pairing.variant.checkpoints if c.format == "native")
+    return weights(plan.pairing.architecture, native, native.draft).total / rate + made_by[1].run.hours * 3600
 
 
 def pod_security(reasons: Collection[str]) -> str:

@@ -12,8 +12,9 @@ from stowplan.estimate import Estimate
 from stowplan.fit.weights import weights
 from stowplan.located_yaml import read_file
 from stowplan.pairing import Pairing
+from stowplan.plan.choice import loses_by
 from stowplan.plan.model import Candidate, Plan, Reason
-from stowplan.plan.planner import loses_by, replicas
+from stowplan.plan.planner import replicas
 from stowplan.plan.quantization import classes, decision, toolchain
 from stowplan.profiles.engine import Version
 from stowplan.profiles.kinds import API_VERSION
@@ -85,7 +86,7 @@ def candidate_documents(plan: Plan) -> list[dict[str, Any]]:
                 "verdict": verdict,
                 "rank": rank,
                 "reasons": [_reason(reason) for reason in candidate.reasons],
-                "losesBy": "" if candidate is plan.chosen else loses_by(candidate, chosen),
+                "losesBy": "" if candidate is plan.chosen else loses_by(candidate, chosen, plan.pairing),
             }
         )
     return documents
@@ -131,7 +132,9 @@ def _chosen(plan: Plan, candidate: Candidate, *, brief: bool = False) -> dict[st
             }
             for line in candidate.fit.lines
         ]
-        document["alternatives"] = [_alternative(other, candidate) for other in plan.candidates[1 : _ALTERNATIVES + 1]]
+        document["alternatives"] = [
+            _alternative(plan, other, candidate) for other in plan.candidates[1 : _ALTERNATIVES + 1]
+        ]
     return document
 
 
@@ -262,12 +265,12 @@ def _decisions(candidate: Candidate) -> list[dict[str, Any]]:
     ]
 
 
-def _alternative(other: Candidate, chosen: Candidate) -> dict[str, Any]:
+def _alternative(plan: Plan, other: Candidate, chosen: Candidate) -> dict[str, Any]:
     layout = other.placement.layout
     return {
         "checkpoint": other.stack.checkpoint.id,
         "nodes": other.placement.nodes,
         "devicesPerNode": other.placement.devices_per_node,
         "parallelism": {"tp": layout.tp, "dp": layout.dp, "ep": layout.ep, "pp": layout.pp},
-        "losesBy": loses_by(other, chosen),
+        "losesBy": loses_by(other, chosen, plan.pairing),
     }

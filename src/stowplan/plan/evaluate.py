@@ -12,12 +12,12 @@ from stowplan.estimate import Estimate, Rates, Work, estimate
 from stowplan.fit.ledger import GIB, MIB, Fit, Fitter, Tuning
 from stowplan.fit.weights import weights
 from stowplan.pairing import Pairing
-from stowplan.plan.flags import unknown_flags
+from stowplan.plan.flags import broken_rules, unknown_flags
 from stowplan.plan.layouts import Placement, violations
 from stowplan.plan.model import Candidate, Layer, Reason, Stack
 from stowplan.plan.settings import Origin, Settings, apply_rules, pin_path, put_set
 from stowplan.profiles.engine import Efficiency
-from stowplan.profiles.recipe import RecipeSpec
+from stowplan.profiles.recipe import Layout, RecipeSpec
 from stowplan.profiles.rule import Context, holds
 from stowplan.versions import in_range
 
@@ -116,7 +116,7 @@ class Evaluator:
             put_set(settings, spec.roles[self.role].set, Origin("recipe", title, spec.title, spec.sources[0]))
         self._fill(settings, placement)
         for key, value in self.pairing.spec.set.items():
-            settings.put(
+            settings.pin(
                 pin_path(key, self.role),
                 value,
                 Origin("pairing", self.pairing.name, "pinned", "the pairing's set"),
@@ -129,6 +129,9 @@ class Evaluator:
             "tp": (layout.tp, "layout"),
             "dp": (layout.dp, "layout"),
             "pp": (layout.pp, "layout"),
+            "ep": (layout.ep, "layout"),
+            "devices": (layout.tp * layout.dp, "layout"),
+            "dpAttention": (layout.dp > 1, "layout"),
             "expertParallel": (layout.ep > 1, "layout"),
             "port": (self.stack.engine.endpoint.port, "the engine's endpoint"),
             "servedModelName": (self.pairing.spec.variant, "clients ask for the variant by its name"),
@@ -141,22 +144,28 @@ class Evaluator:
             reason = (
                 f"twice the concurrency of use case {self.pairing.spec.use_case}, spread over the data-parallel ranks"
             )
-            values["maxNumSeqs"] = (
-                max(_LEAST_SEQS, ceil(2 * self.pairing.use_case.load.concurrency / layout.dp)),
-                reason,
-            )
+            each = max(_LEAST_SEQS, ceil(2 * self.pairing.use_case.load.concurrency / layout.dp))
+            values["maxNumSeqs"] = (each * self._ranks("maxNumSeqs", layout), reason)
         for name, (value, reason) in values.items():
             if name in fields and value != fields[name].omit_when:
                 settings.put(("flags", fields[name].flag), value, Origin("plan", name, reason, "this plan"))
 
-    def tuning(self, settings: Settings) -> Tuning:
-        """The settings that move memory."""
+    def _ranks(self, field: str, layout: Layout) -> int:
+        """Ranks over which the engine spreads a limit that is given for the whole group."""
+        return layout.dp if self.stack.engine.fields[field].over_group else 1
+
+    def tuning(self, settings: Settings, layout: Layout) -> Tuning:
+        """The settings that move memory, for one data-parallel rank."""
         fields = self.stack.engine.fields
+
+        def limit(name: str) -> int:
+            return max(int(settings.get("flags", fields[name].flag)) // self._ranks(name, layout), 1)
+
         return Tuning(
             utilization=float(settings.get("flags", self.stack.engine.memory.utilization_flag)),
             max_model_len=int(settings.get("flags", fields["maxModelLen"].flag)),
-            max_num_batched_tokens=int(settings.get("flags", fields["maxNumBatchedTokens"].flag)),
-            max_num_seqs=int(settings.get("flags", fields["maxNumSeqs"].flag)),
+            max_num_batched_tokens=limit("maxNumBatchedTokens"),
+            max_num_seqs=limit("maxNumSeqs"),
             env=settings.env,
         )
 
@@ -164,7 +173,7 @@ class Evaluator:
         """The whole verdict on one layout."""
         context = self.context(placement)
         settings = self.settings(context, placement, recipe)
-        tuning = self.tuning(settings)
+        tuning = self.tuning(settings, placement.layout)
         fit = self.fitter.fit(context, placement.layout, placement.devices_per_node, tuning)
         reasons = tuple(self._reasons(context, placement, settings, fit))
         wanted = self.pairing.use_case.load.concurrency
@@ -217,6 +226,7 @@ class Evaluator:
                 "F010", f"{broken.message}: {broken.rule.reason} ({broken.rule.source})", {"rule": broken.rule.id}
             )
         yield from unknown_flags(pairing, self.stack, settings.flags)
+        yield from broken_rules(self.stack, context, settings)
         needed, served = self.median_request, fit.tuning.max_model_len
         if served < needed:
             message = (
@@ -243,6 +253,7 @@ class Evaluator:
             cache=fit.cache,
             active_parameters=self.pairing.variant.active_parameters.value or 0,
             use_case=self.pairing.use_case,
+            experts_over_group=engine.memory.experts_over_group,
             draft_tokens=tokens,
             batch_tokens=fit.tuning.max_num_batched_tokens,
             accepted=(accepted.value if accepted else None) or 1.0,

@@ -8,7 +8,9 @@ from typing import Any
 from stowplan.diagnostics import did_you_mean
 from stowplan.pairing import Pairing
 from stowplan.plan.model import Reason, Stack
-from stowplan.profiles.engine import Flag
+from stowplan.plan.settings import Settings, pin_path
+from stowplan.profiles.engine import Flag, FlagRule
+from stowplan.profiles.rule import Context, holds
 from stowplan.versions import in_range
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -28,7 +30,7 @@ _WORDS = {
 
 
 def unknown_flags(pairing: Pairing, stack: Stack, flags: Mapping[str, Any]) -> Iterator[Reason]:
-    """Flags that the version does not know, and values of the wrong type."""
+    """Flags that the version does not know, and values of the wrong type; null stands for a flag that is taken away."""
     tables = [(stack.engine.flags, stack.version.version)]
     if stack.engine.extends:
         tables.append((pairing.catalog.engines[stack.engine.extends].flags, stack.version.upstream))
@@ -44,8 +46,31 @@ def unknown_flags(pairing: Pairing, stack: Stack, flags: Mapping[str, Any]) -> I
             yield Reason(
                 "F050", f"{engine} does not know {name}; versions that do: {known[0][0].versions}", {"flag": name}
             )
-        else:
+        elif value is not None:
             yield from _wrong_value(name, value, fitting[0])
+
+
+def broken_rules(stack: Stack, context: Context, settings: Settings) -> Iterator[Reason]:
+    """Settings that the engine's flag rules forbid here."""
+    for rule in stack.engine.flag_rules:
+        value = settings.get(*pin_path(rule.setting, context.role))
+        if value is None or (rule.values is not None and value not in rule.values) or not holds(rule.when, context):
+            continue
+        limit = _broken_limit(rule, value, context)
+        if limit:
+            name = rule.setting.partition(".")[2]
+            message = f"{name} {limit}, not {value}: {rule.reason} ({rule.source})"
+            yield Reason("F053", message, {"rule": rule.id, "flag": name})
+
+
+def _broken_limit(rule: FlagRule, value: Any, context: Context) -> str:
+    if rule.only is not None and not holds(rule.only, context):
+        return "cannot be given here"
+    if rule.allowed is not None and value not in rule.allowed:
+        return f"takes {' or '.join(str(v) for v in rule.allowed)} here" if rule.allowed else "cannot be given here"
+    if rule.at_most is not None and value > rule.at_most:
+        return f"takes at most {rule.at_most:,g} here"
+    return ""
 
 
 def _wrong_value(name: str, value: object, flag: Flag) -> Iterator[Reason]:

@@ -86,6 +86,11 @@ def _tp_in(rule: LayoutRule, at: Placement, _numbers: Mapping[str, int], _server
     return "" if at.layout.tp in rule.numbers else f"tensor parallel {at.layout.tp} is none of {shown}"
 
 
+def _dp_in(rule: LayoutRule, at: Placement, _numbers: Mapping[str, int], _server: ServerSpec) -> str:
+    shown = ", ".join(str(n) for n in rule.numbers)
+    return "" if at.layout.dp in rule.numbers else f"data parallel {at.layout.dp} is none of {shown}"
+
+
 def _tp_within_mesh(_rule: LayoutRule, at: Placement, _numbers: Mapping[str, int], server: ServerSpec) -> str:
     mesh = max(server.mesh.value or 1, server.scale_up_domain.value or 1)
     return (
@@ -143,6 +148,7 @@ def _dp_at_most(rule: LayoutRule, at: Placement, _numbers: Mapping[str, int], _s
 
 _METHODS: dict[str, _Method] = {
     "dp-at-most": _dp_at_most,
+    "dp-in": _dp_in,
     "dp-needs-ep": _dp_needs_ep,
     "ep-all-or-off": _ep_all_or_off,
     "ep-divides-experts": _ep_divides_experts,

@@ -39,11 +39,6 @@ class Stack:
     notes: tuple[str, ...] = ()
     """Assumptions that this choice makes."""
 
-    @property
-    def image_families(self) -> dict[str, str | None]:
-        """Images of the version by chip family."""
-        return dict(self.version.images)
-
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -66,8 +61,9 @@ class Candidate:
     recipe: tuple[str, RecipeSpec] | None
     reasons: tuple[Reason, ...]
     meets: bool
+    """Whether it meets the objective; a layout documented for this server does until the whole band says no."""
     misses: tuple[str, ...]
-    """Objectives of the use case that it does not meet."""
+    """Objectives of the use case that it does not meet by the middle of the band."""
     miss_ratio: float
     """The worst of its latencies over the objective, at least 1."""
     headroom: float

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
 from stowplan.diagnostics import Diagnostic, Refused
 from stowplan.fit.ledger import GIB
 from stowplan.pairing import Pairing
+from stowplan.plan.choice import documents, rank
 from stowplan.plan.contradictions import pin_problems, refuse_contradictions
 from stowplan.plan.evaluate import Evaluator, Recipe
 from stowplan.plan.layouts import Placement, placements
 from stowplan.plan.model import Candidate, Layer, Plan, Reason, Stack, Verdict
 from stowplan.plan.stacks import stacks
 from stowplan.profiles.recipe import Layout
-
-_OFFERS = 3
+from stowplan.versions import in_range
 
 
 def plan(pairing: Pairing) -> Plan:
@@ -150,18 +150,19 @@ def _search(pairing: Pairing, layer: Layer, usable: list[Stack], device_mib: int
         considered += [c for searcher in searchers for c in searcher.on(count)]
         if any(c.feasible for c in considered):
             break
-    feasible = sorted((c for c in considered if c.feasible), key=lambda c: _rank(c, pairing, usable))
+    feasible = sorted((c for c in considered if c.feasible), key=lambda c: rank(c, pairing, usable))
     if not feasible:
         return _infeasible(pairing, layer, considered, searchers, max(nodes))
     chosen = feasible[0]
-    verdict: Verdict = "documented" if _documents(chosen, pairing) else "derived"
+    shown = documents(chosen, pairing) and not chosen.settings.replaced
+    verdict: Verdict = "documented" if shown else "derived"
     return Plan(
         pairing,
         verdict,
         chosen,
         layer,
         (),
-        tuple(_assumptions(chosen, pairing)),
+        tuple(_assumptions(chosen, layer, pairing, considered)),
         tuple(_sources(chosen)),
         tuple(feasible + [c for c in considered if not c.feasible]),
     )
@@ -194,41 +195,6 @@ def _recipes(pairing: Pairing, stack: Stack) -> tuple[Recipe, ...]:
     return tuple(r for r in pairing.catalog.recipes.items() if fits(r))
 
 
-def _documents(candidate: Candidate, pairing: Pairing) -> bool:
-    return candidate.recipe is not None and pairing.spec.server in candidate.recipe[1].servers
-
-
-def _rank(candidate: Candidate, pairing: Pairing, usable: list[Stack]) -> tuple[object, ...]:
-    """How candidates are ordered.
-
-    Meets the objective; the pairing's criterion; documented; the preferred stack; follows a recipe; misses least;
-    fewest devices; most headroom.
-    """
-    return (
-        not candidate.meets,
-        _criterion(candidate, pairing),
-        not _documents(candidate, pairing),
-        usable.index(candidate.stack),
-        candidate.recipe is None,
-        len(candidate.misses),
-        candidate.miss_ratio,
-        candidate.devices,
-        -candidate.headroom,
-        candidate.placement.layout.dp,
-        -candidate.placement.layout.ep,
-    )
-
-
-def _criterion(candidate: Candidate, pairing: Pairing) -> float:
-    """What `objective` asks to be least; one server has one price, so that cost follows throughput."""
-    objective, bands = pairing.spec.objective, candidate.estimate
-    if objective == "devices":
-        return candidate.devices
-    if objective is None or bands is None:
-        return 0.0
-    return bands.tpot_ms[1] if objective == "latency" else -bands.output_tokens_per_second_per_device[1]
-
-
 def replicas(plan_: Plan) -> int:
     """Replicas that are asked for, or that `atLeast` takes by the low end of the estimate."""
     spec, chosen = plan_.pairing.spec, plan_.chosen
@@ -237,42 +203,34 @@ def replicas(plan_: Plan) -> int:
     return ceil(spec.at_least / (chosen.estimate.output_tokens_per_second_per_device[0] * chosen.devices))
 
 
-def loses_by(candidate: Candidate, chosen: Candidate) -> str:
-    """What a candidate loses to the chosen one by, in the order in which layouts are ranked."""
-    return next(_losses(candidate, chosen))
-
-
-def _losses(candidate: Candidate, chosen: Candidate) -> Iterator[str]:
-    missed = "; ".join(candidate.misses)
-    if candidate.reasons:
-        yield candidate.reasons[0].message
-    if candidate.misses and not chosen.misses:
-        yield missed
-    if candidate.stack != chosen.stack:
-        yield f"checkpoint {candidate.stack.checkpoint.id} with {candidate.stack.engine_name} is preferred less"
-    if chosen.recipe and not candidate.recipe:
-        yield f"the chosen layout follows {chosen.recipe[0]}"
-    if candidate.misses and candidate.miss_ratio != chosen.miss_ratio:
-        yield f"{missed}; the chosen one misses less"
-    if candidate.devices != chosen.devices:
-        yield f"{candidate.devices} devices against {chosen.devices}"
-    if candidate.headroom != chosen.headroom:
-        yield f"headroom {candidate.headroom:.1f} against {chosen.headroom:.1f}"
-    yield "equal; fewer data-parallel ranks and expert parallel on go first"
-
-
-def _assumptions(chosen: Candidate, pairing: Pairing) -> Iterator[str]:
+def _assumptions(chosen: Candidate, layer: Layer, pairing: Pairing, considered: Sequence[Candidate]) -> Iterator[str]:
     yield from chosen.stack.notes
-    if chosen.recipe and not _documents(chosen, pairing):
+    yield from chosen.settings.replaced.values()
+    yield from _untested(layer, pairing.site.kubernetes)
+    if chosen.recipe and not documents(chosen, pairing):
         yield f"follows {chosen.recipe[0]}, which was shown on the same chip in another server; the mapping to {pairing.spec.server} is ours"
     if chosen.misses:
         yield f"does not meet the objective of {pairing.spec.use_case}: {'; '.join(chosen.misses)}"
+        if pairing.spec.nodes is None and chosen.placement.nodes < pairing.site.max_nodes:
+            most = max(c.placement.nodes for c in considered)
+            yield f"the search stops at the fewest hosts that carry the model ({most}); pin nodes to plan with more"
     if chosen.estimate is None:
         yield f"no estimate: the catalogue lacks a rate of {pairing.server.chip}"
     if chosen.fit.method.confidence == "estimate":
         yield f"cache capacity is a bound ({chosen.fit.method.reason})"
     if chosen.stack.checkpoint.revision is None and chosen.stack.checkpoint.id not in pairing.site.weights.revisions:
         yield f"the revision of {chosen.stack.checkpoint.id} is not pinned; set weights.revisions in the site"
+
+
+def _untested(layer: Layer, minor: str) -> Iterator[str]:
+    """Components of the layer whose vendor tests no Kubernetes as new as the site's."""
+    newest: dict[str, list[str]] = {}
+    for name, component in layer.spec.components.items():
+        tested = component.kubernetes_tested_max
+        if tested and not in_range(minor, f"<={tested}"):
+            newest.setdefault(tested, []).append(f"{name} {component.version}")
+    for tested, names in newest.items():
+        yield f"Kubernetes {minor} is newer than {tested}, the newest that is tested with {', '.join(names)}"
 
 
 def _sources(chosen: Candidate) -> Iterator[str]:
@@ -285,9 +243,16 @@ def _sources(chosen: Candidate) -> Iterator[str]:
 def _infeasible(
     pairing: Pairing, layer: Layer, considered: list[Candidate], searchers: list[_Searcher], most_nodes: int
 ) -> Plan:
-    """Reasons of the candidates that came nearest, and changes that were tried and work."""
-    nearest = sorted(considered, key=lambda c: (len(c.reasons), c.fit.shortfall))[:_OFFERS]
-    reasons = {r.message: r for c in nearest[:1] for r in c.reasons}
+    """Reasons of each engine's candidate that came nearest, and changes that were tried and work."""
+    nearest: dict[str, Candidate] = {}
+    for candidate in sorted(considered, key=lambda c: (len(c.reasons), c.fit.shortfall)):
+        nearest.setdefault(candidate.stack.engine_name, candidate)
+    several = len(nearest) > 1
+    reasons = {
+        r.message: replace(r, message=f"{engine}: {r.message}") if several else r
+        for engine in sorted(nearest, key=[s.evaluator.stack.engine_name for s in searchers].index)
+        for r in nearest[engine].reasons
+    }
     offers = list(_offers(pairing, searchers, most_nodes))
     for offer in offers:
         reasons[offer.message] = offer

@@ -27,6 +27,8 @@ class Settings:
     """Engine flags and environment as leaves: `("flags", "--x", "inner")` to value and origin."""
 
     leaves: dict[Key, tuple[Any, Origin]] = field(default_factory=dict)
+    replaced: dict[str, str] = field(default_factory=dict)
+    """Pinned key to the sentence that says what it took the place of."""
 
     def put(self, key: Key, value: object, origin: Origin) -> None:
         """Set a value; a mapping is merged key by key, null takes the setting away."""
@@ -38,6 +40,13 @@ class Settings:
             del self.leaves[other]
         if value is not None:
             self.leaves[key] = (value, origin)
+
+    def pin(self, key: Key, value: object, origin: Origin) -> None:
+        """Put a value over what rules and recipe gave, and remember what it took the place of."""
+        before, setter = self.get(*key), next((o for k, (_, o) in self.leaves.items() if k[: len(key)] == key), None)
+        if setter and setter.kind in ("rule", "recipe") and before != value:
+            self.replaced[".".join(key)] = f"{'.'.join(key)} is pinned to {value}; {setter.name} gives {before}"
+        self.put(key, value, origin)
 
     def get(self, *key: str) -> Any:
         """The value at a key (a mapping where the key has leaves below), or None."""

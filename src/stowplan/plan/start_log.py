@@ -115,7 +115,7 @@ def _same_rule(chosen: Candidate, reading: Reading) -> str:
     if reading.cache_gib is None:
         return "the log does not say how many bytes are free for the cache"
     tuning, fit = chosen.fit.tuning, chosen.fit
-    batch = Batch(tuning.max_model_len, tuning.max_num_batched_tokens, fit.kv_format.index)
+    batch = Batch(tuning.max_model_len, tuning.max_num_batched_tokens)
     tokens = fit.paging.capacity(int(reading.cache_gib * GIB), batch).log_tokens
     off = (reading.tokens or 0) / tokens - 1 if tokens else 0.0
     return f"on the log's {reading.cache_gib:g} GiB the rule gives {tokens:,} tokens ({off:+.1%}): {'the bytes differ, not the rule' if abs(off) <= _TOLERANCE else 'the rule does not hold for this version'}"

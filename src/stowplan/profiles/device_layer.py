@@ -90,6 +90,8 @@ class Workload(Model):
     scheduler_name: str = ""
     runtime_class: str = ""
     tolerations: Items[dict[str, str]] = ()
+    hide_devices: dict[str, str] = {}
+    """Variables that keep devices out of a container of the same image that asks for none."""
     env_from_annotation: dict[str, str] = {}
     """Variable to the pod annotation it is read from; `{resource}` is the resource name."""
     seccomp: Literal["", "RuntimeDefault"] = "RuntimeDefault"

@@ -49,8 +49,11 @@ class FieldFlag(Model):
     """How a field of the plan is spelled on the command line."""
 
     flag: FlagName
+    aliases: Items[FlagName] = ()
+    """Other spellings of the same option."""
     omit_when: JsonValue = None
-    when: When = When()
+    over_group: bool = False
+    """The engine divides it by the data-parallel ranks; else it is what one rank takes."""
 
 
 class Support(Model):
@@ -60,6 +63,22 @@ class Support(Model):
     chip_families: Items[Name]
     draft: Items[Literal["mtp", "dspark", "none"]]
     versions: Versions
+    source: Text
+
+
+class FlagRule(Model):
+    """A limit on one setting: what it may be, or the only condition under which it may be given."""
+
+    id: Name
+    setting: Text
+    """Path of the setting: `flags.--x`, `flags.--x.inner`, `env.NAME`."""
+    when: When = When()
+    values: Items[JsonValue] | None = None
+    """The rule is about these values only; none: about any."""
+    allowed: Items[JsonValue] | None = None
+    at_most: float | None = None
+    only: When | None = None
+    reason: Text
     source: Text
 
 
@@ -162,10 +181,14 @@ class Memory(Model):
     capacity: Items[CapacityMethod]
     shared_memory: Fact[float]
     """GiB of /dev/shm for each device."""
+    experts_over_group: bool = False
+    """Without expert parallel, experts are split over tensor x data parallel: attention's data parallel lies inside."""
     load_rate: Fact[float]
     """GB/s at which one host reads weights from its volume; sizes the startup probe."""
     warmup_seconds: Fact[float]
     """Seconds from loaded weights to the first answer (kernel builds, graph capture)."""
+    startup_margin: Fact[float] | None = None
+    """Factor on load and warm-up for the startup probe; none: 1."""
 
 
 class Endpoint(Model):
@@ -177,6 +200,11 @@ class Endpoint(Model):
     metrics: Text
     shutdown_seconds: int
     api_key_env: str = ""
+    """Variable with the key; empty: the engine asks for none."""
+    api_key_flag: str = ""
+    """Flag that takes the key from that variable; empty: the engine reads the variable itself."""
+    ready_timeout_env: str = ""
+    """Variable with the seconds that front ends wait for the engine to start; the plan gives the startup budget."""
     waiting_metric: Text
     running_metric: Text
     kv_usage_metric: Text
@@ -186,7 +214,8 @@ class Endpoint(Model):
 class MultiNode(Model):
     """What the engine needs to span hosts."""
 
-    method: Literal["data-parallel-address"]
+    method: Literal["data-parallel-address", "node-rank"]
+    """How a pod is told its place: its first data-parallel rank, or its host's number."""
     rpc_port: int
     flags: dict[str, FlagName]
     interface_env: Items[str] = ()
@@ -200,6 +229,8 @@ class Container(Model):
 
     command: Items[str]
     home: Text
+    setup: Items[Text] = ()
+    """Shell files of the image that its entry point would source, in order; one that is absent is passed over."""
     python: Text = "python3"
     """Interpreter that has the engine's packages: probes and jobs use it."""
     cache_paths: Items[str] = ()
@@ -233,6 +264,7 @@ class EngineSpec(Model):
     layout_rules: Items[LayoutRule]
     supports: Items[Support]
     known_bad: Items[KnownBad] = ()
+    flag_rules: Items[FlagRule] = ()
     memory: Memory
     efficiency: Items[Efficiency]
     acceptance: dict[Literal["mtp", "dspark"], dict[str, Fact[float]]] = {}

@@ -22,6 +22,8 @@ class Weights(Model):
     """Room beyond the checkpoint's bytes."""
     endpoints: dict[Literal["huggingface", "modelscope"], str] = {}
     """Hub to the address of its mirror, `https://HOST`; none: the hub itself."""
+    download_rate: Annotated[float, Field(gt=0)] = 0.05
+    """GB/s at which a checkpoint arrives; the deadlines of what waits for it follow."""
     token_secret: str = ""
     """Secret with key `token`; empty: anonymous download."""
     revisions: dict[str, str] = {}
