@@ -18,7 +18,8 @@ from stowplan.check.admission.jobs import schedule_problem
 from stowplan.check.admission.workloads import selects
 from stowplan.check.runner import check_bundle
 from stowplan.diagnostics import Diagnostic
-from stowplan.located_yaml import kubernetes_scalar, read_bytes
+from stowplan.located_yaml import read_bytes
+from stowplan.plain_scalars import kubernetes_scalar
 
 BASE = """
 apiVersion: apps/v1

@@ -102,8 +102,12 @@ def test_check_finds_the_same_mistakes(
     monkeypatch.chdir(write_files({"bad.yaml": content}))
     ended = run("check", "bad.yaml")
     assert "Traceback" not in ended.err
-    if kind in ("empty", "comment", "two documents"):
-        assert ended.code == 0  # a stream of none or of several documents is a fine thing to check
+    if kind == "two documents":
+        assert ended.code == 0  # several documents are a fine thing to check
+        return
+    if kind in ("empty", "comment"):
+        assert ended.code == 1
+        assert "bad.yaml: error[M001]: holds no object" in ended.out
         return
     assert ended.code in (1, 2)
     assert kind == "list" or words.partition(" error")[0] in ended.out + ended.err
@@ -164,6 +168,30 @@ def test_a_wrong_option_beside_a_pairing_is_refused(
 ) -> None:
     pairing = write_files({"p.yaml": LINES}) / "p.yaml"
     refused(run("plan", pairing, *arguments), 2, words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [(["--nodes", "99"], "--nodes: error[P022]"), (["--set", "replicas=2"], "--set: error[P023]")],
+)
+def test_a_contradiction_of_options_is_placed_at_the_option(arguments: list[str], place: str, run: Run) -> None:
+    given = ("--variant", GOOD["variant"], "--server", GOOD["server"], "--use-case", GOOD["useCase"])
+    ended = run("plan", *given, *arguments)
+    assert ended.code in (1, 2)
+    assert place in ended.err
+
+
+def test_a_wrong_pin_is_placed_at_the_pin(run: Run, write_files: Files) -> None:
+    pairing = write_files({"p.yaml": f"{LINES}  set:\n    flags.--port: http\n"}) / "p.yaml"
+    ended = run("render", pairing, "--out", pairing.parent / "out")
+    refused(ended, 1, f"{pairing}:9:", "--port takes a whole number, not 'http'")
+
+
+@pytest.mark.parametrize(("line", "code"), [("nodes: 99", "P022"), ("set: {replicas: 2}", "P023")])
+def test_check_finds_what_a_plan_would_refuse(line: str, code: str, run: Run, write_files: Files) -> None:
+    pairing = write_files({"p.yaml": f"{LINES}  {line}\n"}) / "p.yaml"
+    ended = run("check", pairing, "--format", "json")
+    assert (ended.code, [(f["code"], f["line"]) for f in ended.data["findings"]]) == (1, [(code, 8)])
 
 
 @pytest.mark.parametrize(
@@ -350,7 +378,8 @@ def test_two_renders_into_one_folder_are_one_too_many(unchanged: Path, run: Run)
 def test_an_output_folder_that_cannot_be_is_named(where: str, run: Run, write_files: Files) -> None:
     folder = write_files({"file": "x"})
     ended = run("render", "v4-flash.mi355x-8x.recommendation", "--out", folder / where)
-    refused(ended, 2, "error[W001]: cannot be written", str(folder / where))
+    words = "is a file; a folder is expected" if where == "file" else "cannot be written"
+    refused(ended, 2, f"error[W001]: {words}", str(folder / where))
     assert (folder / "file").read_text() == "x"
 
 

@@ -11,7 +11,8 @@ from stowplan.catalog import Catalog
 from stowplan.check.registry import Check, all_checks
 from stowplan.check.runner import check_bundle
 from stowplan.diagnostics import Diagnostic
-from stowplan.located_yaml import kubernetes_scalar, read_bytes
+from stowplan.located_yaml import read_bytes
+from stowplan.plain_scalars import kubernetes_scalar
 
 MINOR = "1.37"
 CODES = {"admission": "M1", "bundle": "M2", "plan": "M3", "domain": "D"}

@@ -24,7 +24,7 @@ class _Dumper(_Base):  # type: ignore[misc]
 
 def _text(dumper: Any, value: str) -> Any:
     block = "\n" in value and not re.search(r"[^\S\n]\n|\t|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\u2028\u2029]", value)
-    style = "|" if block and value.strip() else None
+    style = "|" if block and value.strip() else '"' if re.search("[\x85\u2028\u2029]", value) else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

@@ -1,8 +1,7 @@
 """YAML text in, plain data with the line and column of every key and value out.
 
 Parsed event by event (libyaml), so that depth, size and alias expansion are bounded before
-anything is built. Two readings of plain scalars: JSON's types only for files of ours, and what
-the Kubernetes API server's reader makes of them for manifests.
+anything is built.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from stowplan.diagnostics import Diagnostic, Location, Refused
+from stowplan.plain_scalars import json_scalar
 
 MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 64
@@ -25,9 +25,6 @@ MAX_ALIAS_NODES = 50_000
 
 Path_ = Sequence[str | int]
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?\Z")
-_CORE_INT = re.compile(r"[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[1-9][0-9_]*|0)\Z")
-_CORE_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?\Z")
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
 _TEXT_TAG = "tag:yaml.org,2002:str"
@@ -73,48 +70,6 @@ def _location(file: str, lines: Sequence[str], line: int, column: int) -> Locati
     if line >= len(lines):
         line, column = max(len(lines) - 1, 0), len(lines[-1]) if lines else 0
     return Location(file, line + 1, column + 1, lines[line] if lines else "")
-
-
-def json_scalar(text: str) -> object:
-    """A plain scalar of a file of ours: null, true, false, JSON numbers without exponent; else text."""
-    if text in _JSON_WORDS:
-        return _JSON_WORDS[text]
-    if _NUMBER.match(text):
-        return float(text) if "." in text else int(text)
-    return text
-
-
-_JSON_WORDS: dict[str, object] = {"": None, "null": None, "true": True, "false": False}
-_CORE_WORDS: dict[str, object] = {"": None, "~": None}
-for _word, _value in {
-    "null": None,
-    "true": True,
-    "false": False,
-    "yes": True,
-    "no": False,
-    "on": True,
-    "off": False,
-}.items():
-    _CORE_WORDS |= {_word: _value, _word.title(): _value, _word.upper(): _value}
-
-
-def kubernetes_scalar(text: str) -> object:
-    """A plain scalar as the API server's YAML reader takes it (YAML 1.1 words and numbers, no dates)."""
-    if text in _CORE_WORDS:
-        return _CORE_WORDS[text]
-    if text[0] in "-+.0123456789":
-        if _CORE_INT.match(text):
-            return _integer(text.replace("_", ""))
-        if _CORE_FLOAT.match(text):
-            return float(text.replace("_", ""))
-    return text
-
-
-def _integer(text: str) -> int:
-    digits = text.lstrip("+-").lower()
-    if len(digits) > 1 and digits[0] == "0" and digits[1].isdigit():
-        digits = f"0o{digits[1:]}"
-    return -int(digits, 0) if text[0] == "-" else int(digits, 0)
 
 
 def read_file(path: Path, shown: str | None = None, *, scalar: Callable[[str], object] = json_scalar) -> list[Document]:

@@ -50,13 +50,16 @@ def changes(out: Path, artifacts: Iterable[Artifact], owned: Iterable[str]) -> C
 def write(out: Path, artifacts: Iterable[Artifact], owned: Iterable[str]) -> Changes:
     """Bring a folder to what is rendered.
 
-    Everything is staged beside the old tree first; then the files change places. Whatever fails on
-    the way, the old tree is as it was.
+    Everything is staged inside the folder first; then the files change places. A file that cannot be
+    moved puts the others back, Ctrl-C waits until all have moved; a machine that stops between two moves
+    leaves the old files in `.stowplan-stage-*/old`.
 
     Raises:
         Refused: the folder cannot be written, or another render is writing to it.
     """
     artifacts = list(artifacts)
+    if out.exists() and not out.is_dir():
+        raise Refused([Diagnostic("W001", "is a file; a folder is expected", Location(str(out)))], unreadable=True)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with _locked(out):

@@ -51,9 +51,9 @@ def test_every_cell_has_a_verdict_and_a_no_has_a_reason(cell: tuple[str, str, st
 
 
 @pytest.mark.parametrize("variant", list(CATALOG.variants))
-def test_every_server_answers_every_variant(variant: str) -> None:
-    found = list(matrix(CATALOG, [variant], (), ["chat"], "default"))
-    assert len(found) == len(CATALOG.servers)
+def test_every_server_answers_every_variant_in_every_use_case(variant: str) -> None:
+    found = list(matrix(CATALOG, [variant], (), (), "default"))
+    assert len(found) == len(CATALOG.servers) * len(CATALOG.use_cases)
     assert [cell for cell in found if cell["verdict"] in ("infeasible", "undocumented") and not cell["reasons"]] == []
     assert [cell for cell in found if (cell["devices"] is None) != bool(cell["reasons"])] == []
 

@@ -18,7 +18,8 @@ from stowplan.canonical_yaml import dump, dump_stream
 from stowplan.check.profiles import check_profile
 from stowplan.check.runner import check_bundle
 from stowplan.diagnostics import Refused
-from stowplan.located_yaml import Document, json_scalar, kubernetes_scalar, read_bytes
+from stowplan.located_yaml import Document, read_bytes
+from stowplan.plain_scalars import json_scalar, kubernetes_scalar
 
 BREAKS = re.compile(r"\r\n|[\n\r\x85\u2028\u2029]")
 """What YAML 1.1 readers, libyaml among them, count as the end of a line."""

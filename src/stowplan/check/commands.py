@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from stowplan.check.objects import Container, Object, Path, containers, sequence
-from stowplan.located_yaml import json_scalar
+from stowplan.plain_scalars import json_scalar
 
 _PROGRAM = ("vllm", "serve")
 _PROGRAMS = ("vllm", "sglang")

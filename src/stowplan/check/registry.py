@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
-from stowplan.check.objects import Bundle, Object, Path
+from stowplan.check.objects import Object, Path
 from stowplan.diagnostics import Diagnostic, Level, Location, Severity
 
 
@@ -30,8 +30,6 @@ class Found:
         return self.object.at(self.path, key=self.key)
 
 
-ObjectCheck = Callable[[Object, Bundle], Iterator[Found]]
-BundleCheck = Callable[[Bundle], Iterator[Found]]
 Function = TypeVar("Function", bound=Callable[..., Iterator[Found]])
 
 

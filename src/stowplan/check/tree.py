@@ -12,12 +12,15 @@ from stowplan.check.objects import mapping
 from stowplan.check.profiles import check_profile
 from stowplan.check.runner import check_bundle, is_plan
 from stowplan.diagnostics import Diagnostic, Location, Refused
-from stowplan.located_yaml import Document, json_scalar, kubernetes_scalar, read_bytes, read_file
+from stowplan.located_yaml import Document, read_bytes, read_file
+from stowplan.plain_scalars import json_scalar, kubernetes_scalar
 from stowplan.profiles.kinds import API_VERSION
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _KUSTOMIZATION = "kustomization.yaml"
 _STDIN = "<stdin>"
+_NOT_READ = ("P001", "P002")
+"""Missing, no permission, too large; text that is not YAML is a finding like any other."""
 
 
 def check_paths(paths: Iterable[str], catalog: Catalog, minor: str | None, stdin: BinaryIO) -> list[Diagnostic]:
@@ -52,14 +55,22 @@ def _check_stdin(raw: bytes, version: str, catalog: Catalog) -> list[Diagnostic]
 
 def _check_path(path: Path, minor: str | None, version: str, catalog: Catalog) -> list[Diagnostic]:
     if not path.is_dir():
-        if not path.is_file():
-            read_file(path)  # says why it cannot be read
-        return _check_files([path], version, catalog, None)
+        return _check_file(path, version, catalog)
     found: list[Diagnostic] = []
     for root, files in _bundles(path).items():
         plan = _plan(root)
         found += _check_files(files, minor or _minor_of(plan) or version, catalog, plan)
     return found
+
+
+def _check_file(path: Path, version: str, catalog: Catalog) -> list[Diagnostic]:
+    """A file that was named: that it cannot be read is the caller's error, that it is empty a finding."""
+    documents, problems = _read(path)
+    if any(d.code in _NOT_READ for d in problems):
+        raise Refused(problems, unreadable=True)
+    if not problems and all(d.data is None for d in documents):
+        return [Diagnostic("M001", "holds no object", Location(str(path)), level="schema")]
+    return problems + _check_documents(documents, version, catalog, None)
 
 
 def _bundles(path: Path) -> dict[Path, list[Path]]:

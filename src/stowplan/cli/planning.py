@@ -154,13 +154,18 @@ def _print_candidates(documents: list[dict[str, Any]], output: Output) -> None:
                 role["nodes"] * role["devicesPerNode"],
                 f"tp={sizes['tp']} dp={sizes['dp']} ep={sizes['ep']}",
                 document["checkpoint"]["id"].rpartition("/")[2],
+                document["engine"]["name"],
+                document["recipe"] or "-",
                 f"{role['capacity']['requestsAtUseCase'] * sizes['dp']:.0f}",
                 *(f"{estimate[key][1]:,.0f}" if estimate else "-" for key in ("ttftMs", "tpotMs")),
                 cut(document["losesBy"], None if output is Output.wide else 90),
             ]
         )
     print_rows(
-        ["rank", "verdict", "devices", "layout", "checkpoint", "requests", "ttft ms", "tpot ms", "loses by"],
+        [
+            *("rank", "verdict", "devices", "layout", "checkpoint", "engine", "follows"),
+            *("requests", "ttft ms", "tpot ms", "loses by"),
+        ],
         rows,
         output,
     )

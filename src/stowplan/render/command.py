@@ -7,11 +7,12 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stowplan.profiles.engine import MultiNode
+from stowplan.profiles.device_layer import Workload
+from stowplan.profiles.engine import Container, MultiNode
 from stowplan.profiles.site import Weights
 
-COMPLETE = ".complete"
-"""Marker file that the download Job leaves beside a whole checkpoint."""
+_COMPLETE = ".complete"
+_REVISION = 12
 
 
 def arguments(flags: Mapping[str, Any]) -> Iterator[str]:
@@ -26,15 +27,29 @@ def _word(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def start_script(command: Sequence[str], model: str, flags: Mapping[str, Any], group: Sequence[str] = ()) -> str:
+def setup_script(files: Sequence[str]) -> str:
+    """Source what the image's entry point would; a pattern may match nothing, and such files break `set -eu`."""
+    if not files:
+        return ""
+    return f'set +eu\nfor file in {" ".join(files)}; do if [ -f "$file" ]; then . "$file"; fi; done\n'
+
+
+def start_script(container: Container, model: str, flags: Mapping[str, Any], group: Sequence[str] = ()) -> str:
     """Start the engine in place of the shell, so that it gets the pod's signals."""
-    words = [f"{shlex.join(command)} {shlex.quote(model)}", *arguments(flags), *group]
+    words = [f"{shlex.join(container.command)} {shlex.quote(model)}", *arguments(flags), *group]
     lines = " \\\n  ".join(words)
-    return f"set -eu\n# a restarted container finds the segments of the one before\nrm -rf /dev/shm/*\nexec {lines}\n"
+    return (
+        f"{setup_script(container.setup)}set -eu\n# a restarted container finds the segments of the one before\n"
+        f"rm -rf /dev/shm/*\nexec {lines}\n"
+    )
 
 
-def group_flags(multi_node: MultiNode, ranks_per_node: int, *, leader: bool) -> list[str]:
+def group_flags(multi_node: MultiNode, nodes: int, ranks: int, *, leader: bool) -> list[str]:
     """Flags that place a pod in its group; the LeaderWorkerSet's environment gives address and index."""
+    return _GROUP[multi_node.method](multi_node, nodes, ranks // nodes, leader)
+
+
+def _by_first_rank(multi_node: MultiNode, _nodes: int, ranks_per_node: int, leader: bool) -> list[str]:  # noqa: FBT001
     names = multi_node.flags
     words = [
         f'{names["address"]} "$LWS_LEADER_ADDRESS"',
@@ -46,10 +61,26 @@ def group_flags(multi_node: MultiNode, ranks_per_node: int, *, leader: bool) -> 
     return words
 
 
-def wait_script(path: str) -> str:
+def _by_host(multi_node: MultiNode, nodes: int, _ranks_per_node: int, _leader: bool) -> list[str]:  # noqa: FBT001
+    names = multi_node.flags
+    return [
+        f'{names["address"]} "$LWS_LEADER_ADDRESS:{multi_node.rpc_port}"',
+        f"{names['nodes']} {nodes}",
+        f'{names["rank"]} "$LWS_WORKER_INDEX"',
+    ]
+
+
+_GROUP = {"data-parallel-address": _by_first_rank, "node-rank": _by_host}
+
+
+def marker(path: str, revision: str | None) -> str:
+    """File that a Job leaves beside a whole checkpoint; another revision is another file."""
+    return f"{path}/{_COMPLETE}" + (f"-{revision[:_REVISION]}" if revision else "")
+
+
+def wait_script(whole: str) -> str:
     """Wait until the checkpoint is whole on the volume."""
-    marker = shlex.quote(f"{path}/{COMPLETE}")
-    return f"until [ -f {marker} ]; do echo 'waiting for the weights'; sleep 15; done\n"
+    return f"until [ -f {shlex.quote(whole)} ]; do echo 'waiting for the weights'; sleep 15; done\n"
 
 
 def ready_script(port: int, path: str, model: str, key_variable: str) -> str:
@@ -68,6 +99,11 @@ _FETCH = {
 }
 
 
+def hidden_env(workload: Workload) -> list[dict[str, str]]:
+    """Variables without which the devices of a host would enter a container that asks for none."""
+    return [{"name": name, "value": value} for name, value in workload.hide_devices.items()]
+
+
 def mirror_env(weights: Weights) -> list[dict[str, str]]:
     """Variables that send the hubs' clients to the site's mirrors; one takes an address, the other a host name."""
     addresses = weights.endpoints
@@ -79,9 +115,10 @@ def mirror_env(weights: Weights) -> list[dict[str, str]]:
 
 def download_script(python: str, hub: str, checkpoint: str, revision: str | None, path: str) -> str:
     """Fetch a checkpoint once; what is already there is kept."""
-    where, pin = shlex.quote(path), f", revision={revision!r}" if revision else ""
+    where, whole = shlex.quote(path), shlex.quote(marker(path, revision))
+    pin = f", revision={revision!r}" if revision else ""
     fetch = shlex.quote(f"{_FETCH[hub]}; fetch({checkpoint!r}{pin}, local_dir={path!r})")
-    return f"set -eu\n[ ! -f {where}/{COMPLETE} ] || exit 0\nmkdir -p {where}\n{python} -c {fetch}\ntouch {where}/{COMPLETE}\n"
+    return f"set -eu\n[ ! -f {whole} ] || exit 0\nmkdir -p {where}\n{python} -c {fetch}\ntouch {whole}\n"
 
 
 SMOKE_TEST = """\
@@ -101,7 +138,7 @@ while True:
     try:
         served = [entry["id"] for entry in ask("/v1/models")["data"]]
         break
-    except (urllib.error.URLError, ConnectionError) as error:
+    except OSError as error:  # refused, reset, timed out, not ready
         if isinstance(error, urllib.error.HTTPError) and error.code in (401, 403):
             sys.exit(f"the endpoint refuses the key: {error}")
         print("not ready:", error, flush=True)

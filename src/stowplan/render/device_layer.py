@@ -13,7 +13,7 @@ from stowplan.profiles.device_layer import Component, DeviceLayerSpec, HostPath,
 from stowplan.profiles.site import SiteSpec
 from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
 from stowplan.render.environment import render_objects, stem, templates_in
-from stowplan.render.labels import stamp
+from stowplan.render.labels import name_by_content, stamp
 
 _REASON = "stowplan.dev/reason-"
 
@@ -26,7 +26,8 @@ def layer_artifacts(name: str, layer: DeviceLayerSpec, site: SiteSpec) -> Iterat
     for template in templates_in(f"device-layer/{name}/cluster"):
         objects = [stamp(o, _labels(name, layer), {}) for o in render_objects(template, context)]
         made.append(objects_file(f"{folder}/{stem(template)}.yaml", objects))
-    made.append(kustomization(folder, made))
+    if made:
+        made.append(kustomization(folder, made))
     yield from made
     yield Artifact(f"{folder}/PREREQUISITES.md", _prerequisites(layer))
 
@@ -56,7 +57,7 @@ def server_artifacts(plan: Plan) -> Iterator[Artifact]:
     made = [
         objects_file(
             f"{folder}/{stem(template)}.yaml",
-            [stamp(o, _labels(layer.name, layer.spec), {}) for o in render_objects(template, context)],
+            [name_by_content(stamp(o, _labels(layer.name, layer.spec), {})) for o in render_objects(template, context)],
         )
         for template in templates_in("device-layer/_server")
     ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 _TEMPLATES = (
@@ -12,6 +14,7 @@ _TEMPLATES = (
 )
 _PART_OF = "app.kubernetes.io/part-of"
 _MANAGED_BY = "app.kubernetes.io/managed-by"
+_DIGITS = 8
 
 
 def stamp(data: Mapping[str, Any], labels: Mapping[str, str], annotations: Mapping[str, str]) -> dict[str, Any]:
@@ -21,6 +24,15 @@ def stamp(data: Mapping[str, Any], labels: Mapping[str, str], annotations: Mappi
     for path in _TEMPLATES:
         stamped = _stamp_template(stamped, path, labels)
     return stamped
+
+
+def name_by_content(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A Job named by what it does: a Job cannot be changed, so a changed one is another that runs again."""
+    if data["kind"] != "Job":
+        return dict(data)
+    text = json.dumps(data["spec"], sort_keys=True, ensure_ascii=False)
+    name = f"{data['metadata']['name']}-{sha256(text.encode()).hexdigest()[:_DIGITS]}"
+    return {**data, "metadata": {**data["metadata"], "name": name}}
 
 
 def _stamp_template(data: dict[str, Any], path: tuple[str, ...], labels: Mapping[str, str]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from stowplan.plan.document import digest, plan_document
 from stowplan.plan.model import Plan, Reason
 from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
 from stowplan.render.device_layer import layer_artifacts, server_artifacts
-from stowplan.render.labels import stamp
+from stowplan.render.labels import name_by_content, stamp
+from stowplan.render.prerequisites import prerequisites
 from stowplan.render.quantization import quantization_artifacts
 from stowplan.render.serving import serving_artifacts
 from stowplan.render.site import site_artifacts
@@ -40,11 +41,14 @@ def render_pairing(plan: Plan) -> list[Artifact]:
     made = []
     for artifact in (*serving_artifacts(plan, document), *quantization_artifacts(plan, document)):
         path = f"{folder}/{artifact.path}"
-        stamped = [stamp(o, labels, annotations) for o in artifact.objects]
+        stamped = [name_by_content(stamp(o, labels, annotations)) for o in artifact.objects]
         made.append(objects_file(path, stamped) if stamped else Artifact(path, artifact.text))
+    objects = [o for artifact in made for o in artifact.objects]
+    needed = prerequisites(plan, document, objects)
     return [
         *made,
         kustomization(folder, made),
+        Artifact(f"{folder}/{needed.path}", needed.text),
         data_file(f"{folder}/plan.yaml", {**document, "digest": digest(document)}),
     ]
 

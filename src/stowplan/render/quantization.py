@@ -13,7 +13,7 @@ from stowplan.fit.weights import weights
 from stowplan.plan.model import Candidate, Plan
 from stowplan.plan.quantization import Toolchain, native_checkpoint_id, toolchain
 from stowplan.render.artifact import Artifact, data_file, objects_file
-from stowplan.render.command import COMPLETE, download_script, mirror_env
+from stowplan.render.command import download_script, hidden_env, marker, mirror_env, setup_script
 from stowplan.render.environment import render_objects, render_text
 
 _JOB = "quantization/job.yaml"
@@ -116,6 +116,8 @@ def _job(plan: Plan, chosen: Candidate, document: Mapping[str, Any], made_by: To
     source = f"/native/{native.id}"
     native_bytes = weights(plan.pairing.architecture, native, native.draft).total
     hub = native.hubs[0]
+    home = [{"name": "HOME", "value": "/tmp"}]  # noqa: S108 - in a container
+    hidden = hidden_env(plan.layer.spec.workload) if plan.layer else []
     return {
         "name": made["name"],
         "namespace": made["namespace"],
@@ -126,7 +128,7 @@ def _job(plan: Plan, chosen: Candidate, document: Mapping[str, Any], made_by: To
         "file": spec.file,
         "source": source,
         "target": made["weights"]["path"],
-        "marker": COMPLETE,
+        "marker": marker(made["weights"]["path"], made["weights"]["revision"]),
         "policy": policy,
         "native_size": f"{ceil(native_bytes * (1 + site.weights.headroom_percent / 100) / GIB)}Gi",
         "download_script": download_script(
@@ -136,7 +138,9 @@ def _job(plan: Plan, chosen: Candidate, document: Mapping[str, Any], made_by: To
             site.weights.revisions.get(native.id, native.revision),
             source,
         ),
-        "download_env": [{"name": "HOME", "value": "/tmp"}, *mirror_env(site.weights)],  # noqa: S108 - in a container
+        "setup": setup_script(chosen.stack.engine.container.setup),
+        "download_env": [*home, *hidden, *mirror_env(site.weights)],
+        "convert_env": [*home, *hidden],
         "access_mode": site.weights.access_mode,
         "storage_class": site.weights.storage_class,
         "deadline": int(spec.run.hours * 3600 * 4),

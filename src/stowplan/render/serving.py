@@ -12,6 +12,8 @@ from stowplan.render.command import (
     SMOKE_TEST,
     download_script,
     group_flags,
+    hidden_env,
+    marker,
     mirror_env,
     ready_script,
     start_script,
@@ -88,9 +90,14 @@ class _Context:
             "http_port": self.made["ports"]["http"],
             "rpc_port": self.made["ports"].get("rpc"),
             "grace_period": self.made["gracePeriodSeconds"],
-            "progress_deadline": self.made["probes"]["startup"]["budgetSeconds"] + 600,
-            "smoke_deadline": self.made["probes"]["startup"]["budgetSeconds"] + 7200,
+            "progress_deadline": self.made["deadlines"]["rollout"],
+            "smoke_deadline": self.made["deadlines"]["smokeTest"],
+            "download_deadline": self.made["deadlines"]["download"],
+            "pod_pattern": f"{self.name}-[0-9]+(-[0-9]+)?"
+            if self.role["nodes"] > 1
+            else f"{self.name}-[0-9a-f]+-[a-z0-9]{{5}}",
             "allow_from": list(self.site.allow_from),
+            "monitored": self.site.monitoring,
             "pull_secrets": [{"name": secret} for secret in self.site.pull_secrets],
             "waiting_limit": self.plan.pairing.use_case.load.concurrency * self.role["replicas"],
             "ttft_seconds": self.plan.pairing.use_case.objectives.ttft_ms / 1e3,
@@ -125,6 +132,7 @@ class _Context:
             "limits": {**memory, **device},
             "shared_memory": f"{resources['sharedMemoryGib']}Gi",
             "env": self._env(),
+            "hidden_env": hidden_env(workload),
             "ready_script": self._ready(),
             "claim": f"{self.name}-weights",
             "claim_size": f"{self.made['weights']['claimGib']}Gi",
@@ -137,19 +145,20 @@ class _Context:
 
     def _scripts(self) -> dict[str, str]:
         flags, container, multi = dict(self.role["flags"]), self.engine.container, self.engine.multi_node
-        path, scripts = (
-            self.made["weights"]["path"],
-            {"wait_script": wait_script(self.made["weights"]["path"]), "worker_script": ""},
-        )
+        path, revision = self.made["weights"]["path"], self.made["weights"]["revision"]
+        scripts = {"wait_script": wait_script(marker(path, revision)), "worker_script": ""}
         if self.role["nodes"] == 1 or multi is None:
-            return {**scripts, "script": start_script(container.command, path, flags)}
-        ranks = self.role["parallelism"]["dp"] // self.role["nodes"]
-        serving = {self.engine.fields[name].flag for name in ("port", "servedModelName")}
+            return {**scripts, "script": start_script(container, path, flags, self._key_flag())}
+        nodes, ranks = self.role["nodes"], self.role["parallelism"]["dp"]
+        quiet = "headless" in multi.flags  # such a pod has no HTTP server, and refuses its flags
+        serving = {self.engine.fields[name].flag for name in ("port", "servedModelName") if quiet}
         headless = {flag: value for flag, value in flags.items() if flag not in serving}
         return {
             **scripts,
-            "script": start_script(container.command, path, flags, group_flags(multi, ranks, leader=True)),
-            "worker_script": start_script(container.command, path, headless, group_flags(multi, ranks, leader=False)),
+            "script": start_script(
+                container, path, flags, [*self._key_flag(), *group_flags(multi, nodes, ranks, leader=True)]
+            ),
+            "worker_script": start_script(container, path, headless, group_flags(multi, nodes, ranks, leader=False)),
         }
 
     def _env(self) -> list[dict[str, Any]]:
@@ -158,6 +167,7 @@ class _Context:
             "HF_HUB_OFFLINE": "1",
             "HOME": home,
             "USER": "root" if self.made["security"]["runAsUser"] is None else "engine",
+            **({endpoint.ready_timeout_env: self._startup_budget()} if endpoint.ready_timeout_env else {}),
             **self.role["env"],
         }
         fields: dict[str, str] = {}
@@ -173,11 +183,18 @@ class _Context:
             entries.append({"name": endpoint.api_key_env, "valueFrom": {"secretKeyRef": self._key_reference()}})
         return sorted(entries, key=lambda entry: str(entry["name"]))
 
+    def _startup_budget(self) -> str:
+        return str(self.made["probes"]["startup"]["budgetSeconds"])
+
     def _ready(self) -> str:
         endpoint = self.engine.endpoint
         return ready_script(
             self.made["ports"]["http"], endpoint.models, self.plan.pairing.spec.variant, endpoint.api_key_env
         )
+
+    def _key_flag(self) -> list[str]:
+        endpoint = self.engine.endpoint
+        return [f'{endpoint.api_key_flag} "${endpoint.api_key_env}"'] if endpoint.api_key_flag else []
 
     def _key_reference(self) -> dict[str, str]:
         return {"name": f"{self.name}-{_API_KEY}", "key": _API_KEY}
@@ -208,13 +225,14 @@ class _Context:
         weights, site = self.made["weights"], self.site.weights
         job = {"app.kubernetes.io/instance": self.name}
         env = [{"name": "HOME", "value": _HOME}, *mirror_env(site)]
+        hidden = hidden_env(self.layer.spec.workload)
         token = (
             [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": site.token_secret, "key": "token"}}}]
             if site.token_secret
             else []
         )
         user = {"runAsNonRoot": True, "runAsUser": _JOB_USER, "runAsGroup": _JOB_USER, "fsGroup": _JOB_USER}
-        hub = weights["hub"]
+        hub, keyed = weights["hub"], bool(self.engine.endpoint.api_key_env)
         return {
             "download_script": download_script(
                 self.engine.container.python,
@@ -227,13 +245,14 @@ class _Context:
             else "",
             "download_image": site.download_image or self.made["image"],
             "download_labels": {**job, "app.kubernetes.io/component": "weights"},
-            "download_env": [*env, *token],
+            "download_env": [*env, *hidden, *token],
             "smoke_script": SMOKE_TEST,
             "smoke_labels": {**job, "app.kubernetes.io/component": "smoke-test"},
             "smoke_env": [
+                *hidden,
                 {"name": "ENDPOINT", "value": f"http://{self.name}.{self.made['namespace']}.svc"},
                 {"name": "MODEL", "value": self.plan.pairing.spec.variant},
-                {"name": "API_KEY", "valueFrom": {"secretKeyRef": self._key_reference()}},
+                *([{"name": "API_KEY", "valueFrom": {"secretKeyRef": self._key_reference()}}] if keyed else []),
             ],
             "job_pod_security_context": {**user, "seccompProfile": {"type": "RuntimeDefault"}},
             "job_security_context": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},

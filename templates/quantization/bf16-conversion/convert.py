@@ -10,9 +10,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-FP8_BLOCK = {{ policy.settings.fp8Block }}
-FP4_GROUP = {{ policy.settings.fp4Group }}
-DROPPED = tuple({{ policy.settings.dropPrefixes }})
+FP8_BLOCK = {{policy.settings.fp8Block}}
+FP4_GROUP = {{policy.settings.fp4Group}}
+DROPPED = tuple({{policy.settings.dropPrefixes}})
 FP4_VALUES = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0])
 
 
@@ -70,14 +70,21 @@ def main(source, target):
         total += done.stat().st_size
         print(shard, len(names), "tensors", flush=True)
     for file in source.iterdir():
-        if file.is_file() and file.suffix not in (".safetensors",) and not file.name.endswith(".index.json") and file.name != "config.json":
+        if (
+            file.is_file()
+            and file.suffix not in (".safetensors",)
+            and not file.name.endswith(".index.json")
+            and file.name != "config.json"
+        ):
             shutil.copy2(file, target / file.name)
     config = json.loads((source / "config.json").read_text())
     config.pop("quantization_config", None)
     config.pop("expert_dtype", None)
     config["torch_dtype"] = "bfloat16"
     (target / "config.json").write_text(json.dumps(config, indent=2))
-    (target / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}))
+    (target / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map})
+    )
 
 
 def is_scale(name, names):

@@ -91,7 +91,7 @@ def draft_method(item: Object, bundle: Bundle) -> Iterator[Found]:
     level="domain",
     severity="warning",
     reason="A floating tag is another engine on each pull: flags, cache layout and capacity change under a plan that was checked.",
-    source="Sections 1 and 3 of the serving facts: upstream recipes name latest and nightly images.",
+    source="kubernetes.io, Images: a tag can move; upstream recipes of the engines name latest and nightly images.",
     bad=_pod(image="example.com/engine:latest"),
     good=_pod(),
 )

@@ -1,0 +1,170 @@
+"""The serving objects as someone who runs them reads them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from conftest import planned
+
+from stowplan.catalog import Catalog
+from stowplan.plan.model import Plan
+from stowplan.render.labels import name_by_content
+from stowplan.render.pairing import render_pairing
+
+Objects = dict[tuple[str, str], Mapping[str, Any]]
+
+
+def objects(plan: Plan) -> Objects:
+    """Kind and component (its label, else its name) to the object."""
+    found = [o for artifact in render_pairing(plan) for o in artifact.objects]
+    return {
+        (o["kind"], o["metadata"]["labels"].get("app.kubernetes.io/component", o["metadata"]["name"])): o for o in found
+    }
+
+
+def of_kind(plan: Plan, kind: str) -> list[Mapping[str, Any]]:
+    return [o for artifact in render_pairing(plan) for o in artifact.objects if o["kind"] == kind]
+
+
+def pods(plan: Plan) -> Iterator[Mapping[str, Any]]:
+    for artifact in render_pairing(plan):
+        for item in artifact.objects:
+            spec = item.get("spec", {})
+            group = spec.get("leaderWorkerTemplate", {})
+            templates = (spec.get("template"), group.get("leaderTemplate"), group.get("workerTemplate"))
+            yield from (t["spec"] for t in templates if isinstance(t, Mapping))
+
+
+def containers(plan: Plan) -> Iterator[Mapping[str, Any]]:
+    for pod in pods(plan):
+        yield from (*pod.get("initContainers", ()), *pod["containers"])
+
+
+def env(container: Mapping[str, Any]) -> dict[str, Any]:
+    return {e["name"]: e.get("value", e.get("valueFrom")) for e in container.get("env", ())}
+
+
+def test_a_container_without_devices_sees_none(plans: dict[str, Plan]) -> None:
+    seen = 0
+    for plan in plans.values():
+        assert plan.layer
+        hidden = plan.layer.spec.workload.hide_devices
+        for container in containers(plan):
+            if plan.layer.server.resource not in container["resources"]["limits"]:
+                assert hidden.items() <= env(container).items(), container["name"]
+                seen += bool(hidden)
+    assert seen
+
+
+def test_front_ends_wait_as_long_as_the_startup_probe(plans: dict[str, Plan]) -> None:
+    waiting = 0
+    for plan in plans.values():
+        assert plan.chosen
+        name = plan.chosen.stack.engine.endpoint.ready_timeout_env
+        for container in containers(plan):
+            probe = container.get("startupProbe")
+            if probe and name in env(container) and name not in plan.chosen.settings.env:
+                seconds = probe["periodSeconds"] * probe["failureThreshold"]
+                assert seconds - probe["periodSeconds"] < int(env(container)[name]) <= seconds
+                waiting += 1
+    assert waiting >= 5
+
+
+def test_what_waits_for_the_weights_waits_longer_than_they_may_take(plans: dict[str, Plan]) -> None:
+    for plan in plans.values():
+        jobs = {o["metadata"]["name"].rpartition("-")[0].rpartition("-")[2]: o["spec"] for o in of_kind(plan, "Job")}
+        arrival = next(spec for name, spec in jobs.items() if name in ("download", "convert"))
+        assert jobs["test"]["activeDeadlineSeconds"] > arrival["activeDeadlineSeconds"]
+        for deployment in of_kind(plan, "Deployment"):
+            assert deployment["spec"]["progressDeadlineSeconds"] > arrival["activeDeadlineSeconds"]
+
+
+def test_a_changed_job_is_another_job_and_an_unchanged_one_is_not() -> None:
+    job = {"kind": "Job", "metadata": {"name": "download"}, "spec": {"backoffLimit": 1}}
+    other = {**job, "spec": {"backoffLimit": 2}}
+    names = [name_by_content(j)["metadata"]["name"] for j in (job, job, other)]
+    assert names[0] == names[1] != names[2]
+    assert all(name.startswith("download-") for name in names)
+    service = {**job, "kind": "Service"}
+    assert name_by_content(service) == service
+
+
+def test_a_deployed_job_is_named_by_what_it_runs(plans: dict[str, Plan]) -> None:
+    plan = plans["v4-flash-0731.hgx-h200.coding-agent"]
+    site = plan.pairing.site.model_copy(
+        update={
+            "weights": plan.pairing.site.weights.model_copy(
+                update={"endpoints": {"huggingface": "https://hub.example.com"}}
+            )
+        }
+    )
+    moved = replace(plan, pairing=replace(plan.pairing, site=site))
+    names = [{o["metadata"]["name"] for o in of_kind(p, "Job")} for p in (plan, moved)]
+    assert len(names[0] & names[1]) == 1, "the smoke test stays, the download is another"
+
+
+def test_a_rollout_takes_one_pod_or_group_at_a_time(plans: dict[str, Plan]) -> None:
+    for plan in plans.values():
+        assert [o["spec"]["maxUnavailable"] for o in of_kind(plan, "PodDisruptionBudget")] == [1]
+
+
+def test_metrics_can_be_scraped_where_the_site_monitors(plans: dict[str, Plan]) -> None:
+    plan = plans["v4-pro-0813.hgx-b200.chat"]
+    silent = replace(
+        plan, pairing=replace(plan.pairing, site=plan.pairing.site.model_copy(update={"monitoring": False}))
+    )
+    peers = [of_kind(p, "NetworkPolicy")[0]["spec"]["ingress"][0]["from"] for p in (plan, silent)]
+    assert [any("prometheus" in str(peer) for peer in allowed) for allowed in peers] == [True, False]
+    assert of_kind(plan, "PrometheusRule")
+    assert not of_kind(silent, "PrometheusRule")
+
+
+def test_alerts_are_about_the_pairing_s_own_pods(plans: dict[str, Plan]) -> None:
+    for plan in plans.values():
+        name = of_kind(plan, "ServiceAccount")[0]["metadata"]["name"]
+        for group in of_kind(plan, "PrometheusRule")[0]["spec"]["groups"]:
+            for rule in group["rules"]:
+                assert f'pod=~"{name}-[0-9' in rule["expr"]
+
+
+def test_prerequisites_name_every_secret_and_every_custom_kind(plans: dict[str, Plan]) -> None:
+    plan = plans["v4-pro.atlas-800i-a3.search"]
+    text = next(a.text for a in render_pairing(plan) if a.path.endswith("PREREQUISITES.md"))
+    for words in (
+        "create secret generic v4-pro-atlas-800i-a3-search-api-key --from-literal=api-key=",
+        "LeaderWorkerSet of leaderworkerset.x-k8s.io",
+        "PodMonitor, PrometheusRule of monitoring.coreos.com",
+        "schedulerProvider: volcano",
+        "as ReadWriteMany",
+    ):
+        assert words in text
+
+
+@pytest.mark.parametrize("pairing", ["v4-pro.atlas-800i-a3.search", "v4-flash.cambricon-x8-mlu590.chat-short"])
+def test_start_scripts_are_bash_and_source_the_image_s_own_setup_first(pairing: str, plans: dict[str, Plan]) -> None:
+    plan = plans[pairing]
+    assert plan.chosen
+    for container in containers(plan):
+        if container["name"] == "engine":
+            script = container["args"][0]
+            subprocess.run(["bash", "-n", "-c", script], check=True)
+            positions = [script.index(file) for file in plan.chosen.stack.engine.container.setup]
+            assert positions == sorted(positions)
+            assert positions[-1] < script.index("exec ")
+
+
+def test_a_pinned_revision_is_downloaded_again_and_waited_for(catalog: Catalog) -> None:
+    plan = planned(catalog, "deepseek-v4-flash", "hgx-h200", "chat")
+    checkpoint = plan.chosen.stack.checkpoint.id if plan.chosen else ""
+    weights = plan.pairing.site.weights.model_copy(update={"revisions": {checkpoint: "0123456789abcdef"}})
+    site = plan.pairing.site.model_copy(update={"weights": weights})
+    pinned = replace(plan, pairing=replace(plan.pairing, site=site))
+    for one, marker in ((plan, ".complete "), (pinned, ".complete-0123456789ab ")):
+        waits = next(c["args"][0] for c in containers(one) if c["name"] == "wait-for-weights")
+        fetches = next(c["args"][0] for c in containers(one) if c["name"] == "download")
+        assert f"{marker}]" in waits
+        assert f"{marker}]" in fetches
