@@ -19,8 +19,9 @@ import yaml
 from stowplan import resources
 from stowplan.catalog import Catalog
 from stowplan.check.runner import check_bundle
-from stowplan.located_yaml import kubernetes_scalar, read_bytes
+from stowplan.located_yaml import read_bytes
 from stowplan.pairing import read_pairing
+from stowplan.plain_scalars import kubernetes_scalar
 from stowplan.plan.matrix import cells
 from stowplan.plan.planner import plan
 from stowplan.render.artifact import Artifact

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import in_process_of_its_own
+from conftest import ROOT, in_process_of_its_own
 
 HEAVY = {"pydantic", "jinja2", "yaml", "jsonschema_rs", "kubernetes", "rich"}
 _SCRIPT = """
@@ -47,3 +47,9 @@ def test_rendering_imports_no_client(tmp_path_factory: pytest.TempPathFactory) -
 
 def test_checking_imports_no_client() -> None:
     assert imported("check", "-") & {"kubernetes", "rich"} == set()
+
+
+@pytest.mark.parametrize("program", ["benchmarks/pipeline.py", "scripts/reference.py", "scripts/engine_flags.py"])
+def test_what_maintainers_run_can_be_imported(program: str) -> None:
+    ended = in_process_of_its_own(["-c", f"import runpy; runpy.run_path({str(ROOT / program)!r}, run_name='imported')"])
+    assert ended.returncode == 0, ended.stderr

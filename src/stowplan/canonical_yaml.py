@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+_NO_BLOCK = re.compile(r"[^\S\n]\n|\t|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\u2028\u2029]")
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 _Base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -23,8 +25,11 @@ class _Dumper(_Base):  # type: ignore[misc]
 
 
 def _text(dumper: Any, value: str) -> Any:
-    block = "\n" in value and not re.search(r"[^\S\n]\n|\t|[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\u2028\u2029]", value)
-    style = "|" if block and value.strip() else '"' if re.search("[\x85\u2028\u2029]", value) else None
+    style = None
+    if "\n" in value:
+        style = "|" if value.strip() and not _NO_BLOCK.search(value) else None
+    if not value.isascii() and _LINE_ENDS.search(value):
+        style = '"'
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 

@@ -60,8 +60,9 @@ def render_all(plans: Iterable[Plan]) -> list[Artifact]:
         Refused: as `render_pairing`, or two pairings need different contents in one file.
     """
     made: dict[str, tuple[Artifact, str]] = {}
+    layers: set[tuple[str, str]] = set()
     for plan in plans:
-        for artifact in (*render_pairing(plan), *_shared(plan)):
+        for artifact in (*render_pairing(plan), *_shared(plan, layers)):
             first = made.setdefault(artifact.path, (artifact, plan.pairing.name))
             if first[0].text != artifact.text:
                 message = (
@@ -80,9 +81,12 @@ def render_all(plans: Iterable[Plan]) -> list[Artifact]:
     return [artifact for artifact, _ in (made[path] for path in sorted(made))]
 
 
-def _shared(plan: Plan) -> Iterator[Artifact]:
-    if plan.layer is not None:
-        yield from layer_artifacts(plan.layer.name, plan.layer.spec, plan.pairing.site)
+def _shared(plan: Plan, layers: set[tuple[str, str]]) -> Iterator[Artifact]:
+    """Artifacts of the site and its layer; `layers` are those that are made already, with their site."""
+    layer, site = plan.layer, plan.pairing.spec.site
+    if layer is not None and (layer.name, site) not in layers:
+        layers.add((layer.name, site))
+        yield from layer_artifacts(layer.name, layer.spec, plan.pairing.site)
     yield from server_artifacts(plan)
     yield from site_artifacts(plan.pairing.spec.site, plan.pairing.site)
 
