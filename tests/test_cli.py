@@ -225,14 +225,14 @@ def test_a_list_can_be_narrowed_by_vendor_and_by_format(run: Run) -> None:
 
 def test_gaps_name_the_fact_and_what_would_settle_it(run: Run) -> None:
     gaps = run("list", "gaps", "-o", "json").data
-    assert any("mlu690" in gap["fact"] for gap in gaps)
+    assert any("mlu690" in gap["name"] for gap in gaps)
     assert [gap for gap in gaps if not gap["settledBy"]] == []
 
 
 def test_images_name_their_user(run: Run) -> None:
     images = run("list", "images", "-o", "json").data
-    assert {"image", "usedBy", "for"} <= {*images[0]}
-    assert any(row["image"].startswith("vllm/vllm-openai") for row in images)
+    assert {"name", "usedBy", "for"} <= {*images[0]}
+    assert any(row["name"].startswith("vllm/vllm-openai") for row in images)
 
 
 @pytest.mark.parametrize("kind", KINDS)

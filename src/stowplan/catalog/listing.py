@@ -37,11 +37,11 @@ def images(catalog: Catalog) -> Iterator[Row]:
     for name, engine in catalog.engines.items():
         for version in engine.versions:
             for family, image in version.images.items():
-                yield {"image": image or "(site)", "usedBy": f"engine {name} {version.version}", "for": family}
+                yield {"name": image or "(site)", "usedBy": f"engine {name} {version.version}", "for": family}
     for name, layer in catalog.device_layers.items():
         for component, spec in layer.components.items():
             if spec.kind not in ("host", "Config"):
-                yield {"image": spec.image or "(site)", "usedBy": f"device layer {name}", "for": component}
+                yield {"name": spec.image or "(site)", "usedBy": f"device layer {name}", "for": component}
 
 
 def _titled(spec: Any, _catalog: Catalog) -> Row:

@@ -28,13 +28,13 @@ def gaps(catalog: Catalog) -> Iterator[dict[str, Any]]:
     for fact, count in sorted(cells.items(), key=lambda item: (-item[1], item[0])):
         row = known.pop(fact, None)
         yield {
-            "fact": fact,
+            "name": fact,
             "cells": count,
             "bounds": row["bounds"] if row else [],
             "settledBy": row["settledBy"] if row else "a source that shows it",
         }
     for fact, row in known.items():
-        yield {"fact": fact, "cells": 0, "bounds": row["bounds"], "settledBy": row["settledBy"]}
+        yield {"name": fact, "cells": 0, "bounds": row["bounds"], "settledBy": row["settledBy"]}
 
 
 def _pairing(variant: str, server: str, use_case: str, catalog: Catalog) -> Pairing:
