@@ -11,6 +11,8 @@ import pytest
 from conftest import planned
 
 from stowplan.catalog import Catalog
+from stowplan.diagnostics import Refused
+from stowplan.plan.deployment import object_name
 from stowplan.plan.model import Plan
 from stowplan.render.labels import name_by_content
 from stowplan.render.pairing import render_pairing
@@ -157,14 +159,73 @@ def test_start_scripts_are_bash_and_source_the_image_s_own_setup_first(pairing: 
             assert positions[-1] < script.index("exec ")
 
 
-def test_a_pinned_revision_is_downloaded_again_and_waited_for(catalog: Catalog) -> None:
+def pinned_at(plan: Plan, checkpoint: str, revision: str) -> Plan:
+    weights = plan.pairing.site.weights.model_copy(update={"revisions": {checkpoint: revision}})
+    return replace(plan, pairing=replace(plan.pairing, site=plan.pairing.site.model_copy(update={"weights": weights})))
+
+
+def test_a_pinned_revision_has_a_folder_of_its_own(catalog: Catalog) -> None:
     plan = planned(catalog, "deepseek-v4-flash", "hgx-h200", "chat")
-    checkpoint = plan.chosen.stack.checkpoint.id if plan.chosen else ""
-    weights = plan.pairing.site.weights.model_copy(update={"revisions": {checkpoint: "0123456789abcdef"}})
-    site = plan.pairing.site.model_copy(update={"weights": weights})
-    pinned = replace(plan, pairing=replace(plan.pairing, site=site))
-    for one, marker in ((plan, ".complete "), (pinned, ".complete-0123456789ab ")):
-        waits = next(c["args"][0] for c in containers(one) if c["name"] == "wait-for-weights")
-        fetches = next(c["args"][0] for c in containers(one) if c["name"] == "download")
-        assert f"{marker}]" in waits
-        assert f"{marker}]" in fetches
+    checkpoint = "deepseek-ai/DeepSeek-V4-Flash"
+    pinned = pinned_at(plan, checkpoint, "0123456789abcdef")
+    for one, folder in ((plan, f"/models/{checkpoint}"), (pinned, f"/models/{checkpoint}/0123456789ab")):
+        scripts = {c["name"]: c["args"][0] for c in containers(one)}
+        assert f"-f {folder}/.complete ]" in scripts["wait-for-weights"]
+        assert f"-f {folder}/.complete ]" in scripts["download"]
+        assert f" {folder} \\\n" in scripts["engine"]
+
+
+def test_a_converted_checkpoint_is_of_the_native_revision(plans: dict[str, Plan]) -> None:
+    pinned = pinned_at(
+        plans["v4-flash.cambricon-x8-mlu590.chat-short"], "deepseek-ai/DeepSeek-V4-Flash", "fedcba9876543210"
+    )
+    scripts = {c["name"]: c["args"][0] for c in containers(pinned)}
+    for name in ("wait-for-weights", "convert", "engine", "download"):
+        assert "/fedcba987654" in scripts[name], name
+
+
+def test_a_claim_that_could_not_be_changed_is_another_claim(plans: dict[str, Plan]) -> None:
+    plan = plans["v4-pro-0813.hgx-b200.chat"]
+    names = set()
+    for change in ({}, {"storage_class": "fast"}, {"access_mode": "ReadWriteOnce"}, {"headroom_percent": 50}):
+        weights = plan.pairing.site.weights.model_copy(update=change)
+        site = plan.pairing.site.model_copy(update={"weights": weights})
+        moved = replace(plan, pairing=replace(plan.pairing, site=site))
+        names.add(of_kind(moved, "PersistentVolumeClaim")[0]["metadata"]["name"])
+    assert len(names) == 3, "a larger claim is the same claim"
+
+
+SGLANG_PRO = {"variant": "deepseek-v4-pro", "server": "hgx-h200", "use_case": "chat", "engine": "sglang", "nodes": 2}
+
+
+def with_network(plan: Plan, **network: str) -> Plan:
+    site = plan.pairing.site.model_copy(update={"network": plan.pairing.site.network.model_copy(update=network)})
+    return replace(plan, pairing=replace(plan.pairing, site=site))
+
+
+def test_an_exchange_by_rdma_needs_the_site_s_resource(catalog: Catalog) -> None:
+    plan = with_network(planned(catalog, **SGLANG_PRO), interface="bond0")
+    with pytest.raises(Refused, match=r"site default must give network\.rdmaResource"):
+        render_pairing(plan)
+    group = of_kind(with_network(plan, rdma_resource="rdma/hca"), "LeaderWorkerSet")[0]
+    for template in ("leaderTemplate", "workerTemplate"):
+        pod = group["spec"]["leaderWorkerTemplate"][template]["spec"]["containers"][0]
+        assert pod["resources"]["limits"]["rdma/hca"] == "1"
+        assert "IPC_LOCK" in pod["securityContext"]["capabilities"]["add"]
+
+
+def test_every_pod_of_a_group_by_host_number_knows_its_place(catalog: Catalog) -> None:
+    plan = with_network(planned(catalog, **SGLANG_PRO), interface="bond0", rdma_resource="rdma/hca")
+    group = of_kind(plan, "LeaderWorkerSet")[0]["spec"]["leaderWorkerTemplate"]
+    for template in ("leaderTemplate", "workerTemplate"):
+        engine = group[template]["spec"]["containers"][0]
+        script = engine["args"][0]
+        assert '--dist-init-addr "$LWS_LEADER_ADDRESS:20000"' in script
+        assert "--nnodes 2" in script
+        assert '--node-rank "$LWS_WORKER_INDEX"' in script
+        assert ("SGLANG_API_KEY" in env(engine)) == (template == "leaderTemplate")
+
+
+def test_an_object_s_name_begins_with_a_letter() -> None:
+    assert object_name("4-pro.chat") == "p-4-pro-chat"
+    assert len(object_name("4" * 80)) <= 40

@@ -13,9 +13,11 @@ from stowplan.plan.document import checkpoint_bytes, image, revision
 from stowplan.plan.model import Candidate, Layer, Plan
 from stowplan.plan.quantization import toolchain
 from stowplan.profiles.engine import Memory
+from stowplan.profiles.site import Weights
 
 _NAME_LENGTH = 40
 _HASH_LENGTH = 6
+_REVISION_LENGTH = 12
 _PROBE_PERIOD = 10
 _GRACE_BEYOND_SHUTDOWN = 60
 _LATE = 4
@@ -23,8 +25,10 @@ _LATE = 4
 
 
 def object_name(pairing: str) -> str:
-    """A pairing's name as Kubernetes object name: dots become dashes, longer ones are cut with a hash."""
+    """A pairing's name as Kubernetes object name: a DNS label of RFC 1035; longer ones are cut with a hash."""
     name = pairing.replace(".", "-")
+    if not name[0].isalpha():  # Services and groups of pods are DNS labels that begin with a letter
+        name = f"p-{name}"
     if len(name) <= _NAME_LENGTH:
         return name
     mark = hashlib.sha256(pairing.encode()).hexdigest()[:_HASH_LENGTH]
@@ -36,6 +40,17 @@ def namespace(base: str, level: str) -> str:
     return base if level == "restricted" else f"{base}-{level}"
 
 
+def weights_path(root: str, checkpoint: str, revision: str | None) -> str:
+    """Folder of one revision of a checkpoint: another revision never lands where pods still read."""
+    return f"{root}/{checkpoint}" + (f"/{revision[:_REVISION_LENGTH]}" if revision else "")
+
+
+def _claim(pairing: str, checkpoint: str, site: Weights) -> str:
+    """Name of the volume claim: what cannot be changed in a claim makes it another one."""
+    fixed = f"{checkpoint} {site.storage_class} {site.access_mode}"
+    return f"{object_name(pairing)}-weights-{hashlib.sha256(fixed.encode()).hexdigest()[:_HASH_LENGTH]}"
+
+
 def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
     """Names, ports, probes, resources, security and volumes of the pairing's one role."""
     stack, placement, fit = chosen.stack, chosen.placement, chosen.fit
@@ -44,7 +59,9 @@ def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
         raise ValueError("a chosen layout has a device layer")
     container, endpoint, layer = engine.container, engine.endpoint, plan.layer
     grouped = placement.nodes > 1
-    reasons = _reasons(chosen, layer, grouped=grouped)
+    rdma = site.network.rdma_resource if grouped else ""
+    reasons = _reasons(chosen, layer, grouped=grouped, rdma=bool(rdma))
+    pinned = revision(plan, chosen)
     level = pod_security(reasons)
     size = checkpoint_bytes(plan, chosen)
     port = int(chosen.settings.get("flags", engine.fields["port"].flag))
@@ -79,6 +96,7 @@ def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
             "sharedMemoryGib": ceil(fit.host_shared / GIB),
             "memoryGib": ceil((fit.host_pinned + fit.host_shared + fit.host_process) / GIB),
             "requestedMemoryGib": ceil((fit.host_pinned + fit.host_process) / GIB),
+            **({"rdma": rdma} if rdma else {}),
         },
         "security": {
             "runAsUser": None if root else container.run_as,
@@ -89,8 +107,9 @@ def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
         },
         "weights": {
             "claimGib": ceil(size * (1 + site.weights.headroom_percent / 100) / GIB),
-            "path": f"/models/{stack.checkpoint.id}",
-            "revision": revision(plan, chosen),
+            "claim": _claim(plan.pairing.name, stack.checkpoint.id, site.weights),
+            "path": weights_path("/models", stack.checkpoint.id, pinned),
+            "revision": pinned,
             "hub": stack.checkpoint.hubs[0] if stack.checkpoint.hubs else None,
         },
     }
@@ -127,13 +146,15 @@ def layer_reasons(layer: Layer) -> dict[str, str]:
     return stated
 
 
-def _reasons(chosen: Candidate, layer: Layer, *, grouped: bool) -> dict[str, str]:
+def _reasons(chosen: Candidate, layer: Layer, *, grouped: bool, rdma: bool) -> dict[str, str]:
     """Privilege to reason, of the layer and of the engine, as far as this pod asks for it."""
     stated = layer_reasons(layer)
     for privilege, reason in chosen.stack.engine.container.reasons.items():
         if privilege in ("host-network", "ipc-lock") and not grouped:
             continue
         stated[privilege] = f"{stated[privilege]} {reason}" if privilege in stated else reason
+    if rdma:
+        stated.setdefault("ipc-lock", "RDMA between the hosts of a group pins memory.")
     return dict(sorted(stated.items()))
 
 

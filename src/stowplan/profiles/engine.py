@@ -218,6 +218,8 @@ class MultiNode(Model):
     """How a pod is told its place: its first data-parallel rank, or its host's number."""
     rpc_port: int
     flags: dict[str, FlagName]
+    rdma_flags: dict[str, Items[str]] = {}
+    """Flag to the values of it that exchange between hosts by RDMA alone."""
     interface_env: Items[str] = ()
     """Variables that name the host's network interface (a site value)."""
     address_env: Items[str] = ()

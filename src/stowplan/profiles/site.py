@@ -65,6 +65,8 @@ class SiteSpec(Model):
     network: Network = Network()
     monitoring: bool = True
     """Render PodMonitor and PrometheusRule (needs the Prometheus operator's kinds)."""
+    monitoring_labels: dict[str, str] = {}
+    """Labels by which the site's Prometheus selects monitors and rules, for example `release`."""
     allow_from: Items[str] = ()
     """Namespaces whose pods may call the endpoint, beside the own one."""
     node_selector: dict[str, str] = {}

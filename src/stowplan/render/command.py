@@ -12,7 +12,6 @@ from stowplan.profiles.engine import Container, MultiNode
 from stowplan.profiles.site import Weights
 
 _COMPLETE = ".complete"
-_REVISION = 12
 
 
 def arguments(flags: Mapping[str, Any]) -> Iterator[str]:
@@ -73,14 +72,14 @@ def _by_host(multi_node: MultiNode, nodes: int, _ranks_per_node: int, _leader: b
 _GROUP = {"data-parallel-address": _by_first_rank, "node-rank": _by_host}
 
 
-def marker(path: str, revision: str | None) -> str:
-    """File that a Job leaves beside a whole checkpoint; another revision is another file."""
-    return f"{path}/{_COMPLETE}" + (f"-{revision[:_REVISION]}" if revision else "")
+def marker(path: str) -> str:
+    """File that a Job leaves beside a whole checkpoint."""
+    return f"{path}/{_COMPLETE}"
 
 
-def wait_script(whole: str) -> str:
+def wait_script(path: str) -> str:
     """Wait until the checkpoint is whole on the volume."""
-    return f"until [ -f {shlex.quote(whole)} ]; do echo 'waiting for the weights'; sleep 15; done\n"
+    return f"until [ -f {shlex.quote(marker(path))} ]; do echo 'waiting for the weights'; sleep 15; done\n"
 
 
 def ready_script(port: int, path: str, model: str, key_variable: str) -> str:
@@ -115,7 +114,7 @@ def mirror_env(weights: Weights) -> list[dict[str, str]]:
 
 def download_script(python: str, hub: str, checkpoint: str, revision: str | None, path: str) -> str:
     """Fetch a checkpoint once; what is already there is kept."""
-    where, whole = shlex.quote(path), shlex.quote(marker(path, revision))
+    where, whole = shlex.quote(path), shlex.quote(marker(path))
     pin = f", revision={revision!r}" if revision else ""
     fetch = shlex.quote(f"{_FETCH[hub]}; fetch({checkpoint!r}{pin}, local_dir={path!r})")
     return f"set -eu\n[ ! -f {whole} ] || exit 0\nmkdir -p {where}\n{python} -c {fetch}\ntouch {whole}\n"

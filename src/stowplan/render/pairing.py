@@ -122,6 +122,13 @@ def _refuse_missing_site_values(plan: Plan, document: Mapping[str, Any]) -> None
     if role["nodes"] > 1 and not plan.pairing.site.network.interface:
         message = f"a group of {role['nodes']} hosts needs the network interface for collectives: site {plan.pairing.spec.site} must give network.interface"
         problems.append(Diagnostic("P030", message, place, hint="ip route get to another host names it"))
+    multi = stack.engine.multi_node if stack else None
+    if role["nodes"] > 1 and multi and not plan.pairing.site.network.rdma_resource:
+        for flag, values in multi.rdma_flags.items():
+            if role["flags"].get(flag) in values:
+                message = f"{flag} {role['flags'][flag]} exchanges between hosts by RDMA: site {plan.pairing.spec.site} must give network.rdmaResource"
+                hint = "the extended resource of the cluster's RDMA device plugin; kubectl describe node shows it"
+                problems.append(Diagnostic("P030", message, place, hint=hint))
     if problems:
         raise Refused(problems)
 

@@ -8,9 +8,10 @@ from typing import Any
 from stowplan.plan.model import Plan
 from stowplan.render.artifact import Artifact
 
+_JOB_GROUP = 65532
 _OPERATORS = {
     "leaderworkerset.x-k8s.io": "the LeaderWorkerSet controller",
-    "monitoring.coreos.com": "the Prometheus operator; `monitoring: false` in the site leaves its objects out",
+    "monitoring.coreos.com": "the Prometheus operator; `monitoring: false` in the site leaves its objects out, `monitoringLabels` gives them the labels by which it selects",
 }
 
 
@@ -22,32 +23,72 @@ def prerequisites(plan: Plan, document: Mapping[str, Any], objects: Sequence[Map
 
 
 def _needs(plan: Plan, role: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    made, site, server = role["deployment"], plan.pairing.site, plan.pairing.spec.server
+    made, server = role["deployment"], plan.pairing.spec.server
     if plan.layer is not None:
         folder = f"device-layers/{plan.layer.name}"
-        yield f"The device layer, once a cluster: `{folder}`, the labels of `{folder}/servers/{server}`, and its preflight passed."
+        tested = (
+            ", and its preflight passed on each host (it tests one host, not the links between hosts)"
+            if plan.layer.server.preflight
+            else ""
+        )
+        yield f"The device layer, once a cluster: `{folder}`, the labels of `{folder}/servers/{server}`{tested}."
     yield f"The namespace `{made['namespace']}`: `sites/{plan.pairing.spec.site}`."
     for secret, key in sorted({*_secrets(objects)}):
         yield f"A secret: `kubectl -n {made['namespace']} create secret generic {secret} --from-literal={key}=...`"
-    for secret in site.pull_secrets:
+    for secret in plan.pairing.site.pull_secrets:
         yield f"The image pull secret `{secret}` in that namespace."
     for group, kinds in _custom(objects).items():
         yield f"The kinds {', '.join(kinds)} of {group}: {_OPERATORS[group]}."
+    if role["nodes"] > 1:
+        yield from _group(plan, role)
+    yield from _storage(plan, objects)
+    yield "Nothing left of an earlier plan: another shape (one host or a group) or pod-security level is another object or namespace; prune, or delete the former."
+    yield from _access(plan, made)
+
+
+def _group(plan: Plan, role: Mapping[str, Any]) -> Iterator[str]:
+    interface = plan.pairing.site.network.interface
+    yield f"The interface `{interface}` carries the address that Kubernetes gives the hosts (InternalIP)."
     scheduler = plan.layer.spec.workload.scheduler_name if plan.layer else ""
-    if role["nodes"] > 1 and scheduler:
+    if scheduler:
         yield (
             f"All {role['nodes']} pods of a group start together or not at all: the LeaderWorkerSet controller runs with "
             f"`gangSchedulingManagement.schedulerProvider: {scheduler}`."
         )
-    claims = [o for o in objects if o["kind"] == "PersistentVolumeClaim"]
-    for claim in claims:
+    elif role["replicas"] > 1:
+        yield "Room for all groups, or a gang scheduler: else two groups may each hold a part of what one needs."
+
+
+def _storage(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    wanted = plan.pairing.site.weights.storage_class
+    where = f"Storage class `{wanted}`" if wanted else "A default storage class"
+    for claim in (o for o in objects if o["kind"] == "PersistentVolumeClaim"):
         modes, storage = ", ".join(claim["spec"]["accessModes"]), claim["spec"]["resources"]["requests"]["storage"]
-        where = (
-            f"Storage class `{site.weights.storage_class}`" if site.weights.storage_class else "A default storage class"
+        yield (
+            f"{where} that gives {storage} as {modes}, writable by group {_JOB_GROUP}, for `{claim['metadata']['name']}`; "
+            "whoever deletes the claim deletes the checkpoint."
         )
-        yield f"{where} that gives {storage} as {modes}, for `{claim['metadata']['name']}`."
-    callers = ", ".join(f"`{name}`" for name in site.allow_from)
-    yield f"Callers in {f'the namespaces {callers} or ' if callers else ''}the pairing's own namespace; `allowFrom` in the site lets others in."
+    filling = [o for o in objects if o["kind"] == "Job" and o["spec"]["template"]["spec"].get("volumes")]
+    for job in filling:
+        yield (
+            "The weights, else devices are held while they arrive: apply the service account, the claims and "
+            f"`{job['metadata']['name']}` first and wait for the Job, then all."
+        )
+
+
+def _access(plan: Plan, made: Mapping[str, Any]) -> Iterator[str]:
+    if plan.chosen and plan.chosen.stack.engine.endpoint.api_key_flag:
+        yield "Few readers of the engine's log: it prints the engine's arguments, the key among them."
+    if made["security"]["hostNetwork"]:
+        ports = " and ".join(str(port) for port in made["ports"].values())
+        yield (
+            f"A firewall before the ports {ports} of the hosts: pods of the host network are outside of every NetworkPolicy, "
+            "and the key guards only some of an engine's paths."
+        )
+        return
+    callers = ", ".join(f"`{name}`" for name in plan.pairing.site.allow_from)
+    where = f"the namespaces {callers} or " if callers else ""
+    yield f"Callers in {where}the pairing's own namespace; `allowFrom` in the site lets others in."
 
 
 def _secrets(value: object) -> Iterator[tuple[str, str]]:

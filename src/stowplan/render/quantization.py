@@ -10,6 +10,7 @@ from stowplan.canonical_yaml import dump
 from stowplan.diagnostics import Diagnostic, Refused
 from stowplan.fit.ledger import GIB
 from stowplan.fit.weights import weights
+from stowplan.plan.deployment import weights_path
 from stowplan.plan.model import Candidate, Plan
 from stowplan.plan.quantization import Toolchain, native_checkpoint_id, toolchain
 from stowplan.render.artifact import Artifact, data_file, objects_file
@@ -113,7 +114,8 @@ def _job(plan: Plan, chosen: Candidate, document: Mapping[str, Any], made_by: To
     if spec.run is None:
         raise Refused([Diagnostic("C021", f"{name} says nothing of how it is run", plan.pairing.locate("checkpoint"))])
     native = next(c for c in plan.pairing.variant.checkpoints if c.format == "native")
-    source = f"/native/{native.id}"
+    revision = made["weights"]["revision"]
+    source = weights_path("/native", native.id, revision)
     native_bytes = weights(plan.pairing.architecture, native, native.draft).total
     hub = native.hubs[0]
     home = [{"name": "HOME", "value": "/tmp"}]  # noqa: S108 - in a container
@@ -128,14 +130,15 @@ def _job(plan: Plan, chosen: Candidate, document: Mapping[str, Any], made_by: To
         "file": spec.file,
         "source": source,
         "target": made["weights"]["path"],
-        "marker": marker(made["weights"]["path"], made["weights"]["revision"]),
+        "claim": made["weights"]["claim"],
+        "marker": marker(made["weights"]["path"]),
         "policy": policy,
         "native_size": f"{ceil(native_bytes * (1 + site.weights.headroom_percent / 100) / GIB)}Gi",
         "download_script": download_script(
             chosen.stack.engine.container.python,
             hub,
             native.id,
-            site.weights.revisions.get(native.id, native.revision),
+            revision,
             source,
         ),
         "setup": setup_script(chosen.stack.engine.container.setup),

@@ -13,7 +13,6 @@ from stowplan.render.command import (
     download_script,
     group_flags,
     hidden_env,
-    marker,
     mirror_env,
     ready_script,
     start_script,
@@ -53,8 +52,10 @@ def serving_artifacts(plan: Plan, document: Mapping[str, Any]) -> Iterator[Artif
 
 def _pod(context: Mapping[str, Any], *, leader: bool) -> dict[str, Any]:
     role = "leader" if leader else "worker"
+    key = context["endpoint"].api_key_env
     values = {
         **context,
+        "env": [entry for entry in context["env"] if leader or entry["name"] != key],
         "serves": leader,
         "script": context["script"] if leader else context["worker_script"],
         "pod_labels": {**context["pod_labels"], "stowplan.dev/role": role},
@@ -98,6 +99,7 @@ class _Context:
             else f"{self.name}-[0-9a-f]+-[a-z0-9]{{5}}",
             "allow_from": list(self.site.allow_from),
             "monitored": self.site.monitoring,
+            "monitoring_labels": self.site.monitoring_labels,
             "pull_secrets": [{"name": secret} for secret in self.site.pull_secrets],
             "waiting_limit": self.plan.pairing.use_case.load.concurrency * self.role["replicas"],
             "ttft_seconds": self.plan.pairing.use_case.objectives.ttft_ms / 1e3,
@@ -110,6 +112,8 @@ class _Context:
     def _pod(self, selector: Mapping[str, str]) -> dict[str, Any]:
         layer, resources = self.layer, self.made["resources"]
         device = {resources["name"]: str(resources["devices"])}
+        if "rdma" in resources:
+            device[resources["rdma"]] = "1"
         memory = {"memory": f"{resources['memoryGib']}Gi"}
         workload = layer.spec.workload
         grouped = self.role["nodes"] > 1
@@ -134,7 +138,7 @@ class _Context:
             "env": self._env(),
             "hidden_env": hidden_env(workload),
             "ready_script": self._ready(),
-            "claim": f"{self.name}-weights",
+            "claim": self.made["weights"]["claim"],
             "claim_size": f"{self.made['weights']['claimGib']}Gi",
             "access_mode": self.site.weights.access_mode,
             "storage_class": self.site.weights.storage_class,
@@ -145,8 +149,8 @@ class _Context:
 
     def _scripts(self) -> dict[str, str]:
         flags, container, multi = dict(self.role["flags"]), self.engine.container, self.engine.multi_node
-        path, revision = self.made["weights"]["path"], self.made["weights"]["revision"]
-        scripts = {"wait_script": wait_script(marker(path, revision)), "worker_script": ""}
+        path = self.made["weights"]["path"]
+        scripts = {"wait_script": wait_script(path), "worker_script": ""}
         if self.role["nodes"] == 1 or multi is None:
             return {**scripts, "script": start_script(container, path, flags, self._key_flag())}
         nodes, ranks = self.role["nodes"], self.role["parallelism"]["dp"]

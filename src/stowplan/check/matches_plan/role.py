@@ -31,7 +31,7 @@ _PLAN: dict[str, Any] = {
                 "ports": {"http": 8000},
                 "probes": {"startup": {"budgetSeconds": 3000}},
                 "resources": {"name": "example.com/device", "devices": 4, "sharedMemoryGib": 32},
-                "weights": {"claimGib": 110},
+                "weights": {"claimGib": 110, "claim": "server-weights"},
             },
         }
     ],
@@ -237,7 +237,7 @@ def _seconds(probe: Mapping[str, Any]) -> int:
 )
 def claim_size(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The weights' claim holds the checkpoint."""
-    if item.name != f"{_made(bundle).get('name')}-weights":
+    if item.name != mapping(_made(bundle).get("weights")).get("claim"):
         return
     path = ("spec", "resources", "requests", "storage")
     size, needed = quantity(dig(item.data, path)), mapping((bundle.plan or {}).get("checkpoint")).get("bytes") or 0
