@@ -319,3 +319,21 @@ def test_no_chip_vendor_or_engine_is_named_in_a_template(catalog: Catalog) -> No
             text = text.replace(f'"{word}"', "")  # its own component's key
         found += [(path.relative_to(folder).as_posix(), word) for word in pattern.findall(text)]
     assert [(path, word) for path, word in found if not path.startswith("quantization/")] == []
+
+
+def test_check_finds_a_name_that_is_not_the_file_s(overlay: Overlay, run: Run) -> None:
+    overlay.copy("chips", "l40s", "l40s-of-ours")
+    (overlay.folder / "chips" / "l40s-of-ours.yaml").rename(overlay.folder / "chips" / "other.yaml")
+    ended = run("check", overlay.folder)
+    assert ended.code == 1
+    assert "error[C003]: the name 'l40s-of-ours' differs from the file's, 'other'" in ended.out
+
+
+def test_check_finds_a_flag_of_a_recipe_that_no_version_knows(overlay: Overlay, run: Run) -> None:
+    roles = copy.deepcopy(overlay.shipped.recipes.entry("recipes-flash-0731-h200-dep").document.data["spec"]["roles"])
+    roles["server"]["set"] = {"flags": {"--max-model-length": 4096}}
+    overlay.copy("recipes", "recipes-flash-0731-h200-dep", "ours", roles=roles)
+    ended = run("check", overlay.folder)
+    assert ended.code == 1
+    assert "error[C006]: vllm has no flag --max-model-length in any version" in ended.out
+    assert "did you mean '--max-model-len'?" in ended.out

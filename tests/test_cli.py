@@ -458,3 +458,26 @@ def test_a_terminal_gets_colour_unless_it_asks_for_none() -> None:
     environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
     assert "\033[31m" in in_process_of_its_own(["-c", script], **environment).stdout
     assert "\033[31m" not in in_process_of_its_own(["-c", script], NO_COLOR="1").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("chips", "--fits", "deepseek-v4-pro"), "--fits: error[P013]: is not for this kind"),
+        (("servers", "--fits", "deepseek-v4-po"), "did you mean 'deepseek-v4-pro'?"),
+        (("chips", "--vendor", "Huawei"), "did you mean 'huawei'?"),
+        (("chips", "--supports", "bogus"), "--supports: error[P013]: no entry has 'bogus'"),
+        (("variants", "--vendor", "huawei"), "--vendor: error[P013]: is not for this kind"),
+    ],
+)
+def test_a_filter_that_can_match_nothing_is_a_mistake(arguments: tuple[str, ...], words: str, run: Run) -> None:
+    ended = run("list", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert words in ended.err
+
+
+def test_a_variant_is_shown_with_its_checkpoints_and_their_sizes(run: Run) -> None:
+    shown = run("show", "variants", "deepseek-v4-flash").out
+    row = next(line for line in shown.splitlines() if line.startswith("Eco-Tech/DeepSeek-V4-Flash-w8a8-mtp"))
+    assert row.split()[:3] == ["Eco-Tech/DeepSeek-V4-Flash-w8a8-mtp", "w8a8", "int8"]
+    assert "295.8" in row

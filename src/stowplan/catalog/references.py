@@ -7,10 +7,10 @@ from itertools import combinations
 from typing import Any
 
 from stowplan.catalog import Catalog, Shelf
-from stowplan.diagnostics import Diagnostic
+from stowplan.diagnostics import Diagnostic, did_you_mean
 from stowplan.located_yaml import Document, Path_
 from stowplan.profiles.device_layer import DeviceLayerSpec
-from stowplan.profiles.engine import EngineSpec
+from stowplan.profiles.engine import EngineSpec, Flag
 from stowplan.profiles.hardware import ServerSpec
 from stowplan.profiles.kinds import Profile
 from stowplan.profiles.recipe import RecipeSpec
@@ -56,6 +56,19 @@ def _recipe(spec: RecipeSpec, catalog: Catalog) -> Iterator[_Finding]:
         ids = [c.id for c in catalog.variants[spec.variant].checkpoints]
         if spec.checkpoint not in ids:
             yield "C004", f"unknown checkpoint '{spec.checkpoint}'", ("checkpoint",), f"known: {', '.join(ids)}"
+    if spec.engine in catalog.engines:
+        table = _flags(catalog.engines[spec.engine], catalog)
+        for role, settings in spec.roles.items():
+            for flag in settings.set.flags:
+                if flag not in table:
+                    message = f"{spec.engine} has no flag {flag} in any version"
+                    yield "C006", message, ("roles", role, "set", "flags", flag), did_you_mean(flag, table)
+
+
+def _flags(engine: EngineSpec, catalog: Catalog) -> dict[str, Flag]:
+    """Flags of an engine with those of the one that it extends."""
+    base = engine.extends
+    return {**(catalog.engines[base].flags if base and base in catalog.engines else {}), **engine.flags}
 
 
 def _device_layer(spec: DeviceLayerSpec, catalog: Catalog) -> Iterator[_Finding]:
@@ -72,10 +85,9 @@ def _device_layer(spec: DeviceLayerSpec, catalog: Catalog) -> Iterator[_Finding]
 
 def _engine(spec: EngineSpec, catalog: Catalog) -> Iterator[_Finding]:
     yield from _disagreements(spec.rules, catalog)
-    table = dict(spec.flags)
+    table = _flags(spec, catalog)
     if spec.extends:
         yield from _known(spec.extends, catalog.engines, "engine", "extends")
-        table |= catalog.engines[spec.extends].flags if spec.extends in catalog.engines else {}
     for index, rule in enumerate(spec.rules):
         for flag in rule.set.flags:
             if flag not in table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from stowplan.catalog import Catalog
@@ -11,7 +12,7 @@ from stowplan.diagnostics import Diagnostic, Refused
 from stowplan.located_yaml import Document
 from stowplan.pairing import resolve
 from stowplan.plan.contradictions import refuse_contradictions
-from stowplan.profiles.kinds import Profile
+from stowplan.profiles.kinds import KINDS, Profile
 from stowplan.profiles.reading import read_profile
 
 
@@ -19,9 +20,17 @@ def check_profile(document: Document, catalog: Catalog) -> list[Diagnostic]:
     """Every finding on one document with `apiVersion: stowplan/v1`."""
     try:
         profile = read_profile(document)
-        return list(_deeper(profile, document, catalog))
+        return [*_misnamed(profile, document), *_deeper(profile, document, catalog)]
     except Refused as refused:
         return list(refused.report)
+
+
+def _misnamed(profile: Profile[Any], document: Document) -> Iterator[Diagnostic]:
+    """The path is the identity of a file that stands in its kind's folder."""
+    path, name = Path(document.file), profile.metadata.name
+    if path.parent.name == KINDS[profile.kind].folder and path.stem != name:
+        message = f"the name '{name}' differs from the file's, '{path.stem}'"
+        yield Diagnostic("C003", message, document.locate(("metadata", "name")))
 
 
 def _deeper(profile: Profile[Any], document: Document, catalog: Catalog) -> Iterator[Diagnostic]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -47,15 +47,10 @@ def list_kind(
         found = list(gaps(catalog) if kind == "gaps" else images(catalog))
     else:
         shelf = _shelf(kind, catalog)
-        found = [
-            row
-            for row in rows(shelf, catalog)
-            if vendor in (None, row.get("vendor")) and (supports is None or supports in row.get("formats", ()))
-        ]
+        found = _only(list(rows(shelf, catalog)), "--vendor", "vendor", vendor)
+        found = _only(found, "--supports", "formats", supports)
         if fits is not None:
-            from stowplan.plan.matrix import fits as carries
-
-            found = [row for row in found if carries(catalog, fits, row["name"])]
+            found = _carrying(found, shelf, fits, catalog)
     if output in (Output.json, Output.yaml):
         print_data(found, output)
     elif found:
@@ -64,6 +59,38 @@ def list_kind(
         ]
         print_rows(headers, [[row[key] for key in headers] for row in found], output)
     return 0
+
+
+def _only(rows: list[dict[str, Any]], option: str, column: str, wanted: str | None) -> list[dict[str, Any]]:
+    """The rows whose column is (or holds) what an option names; a word that no row has is a mistake."""
+    from stowplan.diagnostics import did_you_mean
+
+    if wanted is None:
+        return rows
+    held = [value if isinstance(value, list) else [value] for value in (row.get(column) for row in rows)]
+    values = {value for each in held for value in each if value is not None}
+    if not values:
+        raise _wrong(option, "is not for this kind", "use it with chips or servers")
+    if wanted not in values:
+        hint = did_you_mean(wanted, values) or f"known: {', '.join(sorted(values))}"
+        raise _wrong(option, f"no entry has '{wanted}'", hint)
+    return [row for row, each in zip(rows, held, strict=True) if wanted in each]
+
+
+def _carrying(rows: list[dict[str, Any]], shelf: Any, variant: str, catalog: Any) -> list[dict[str, Any]]:
+    from stowplan.plan.matrix import fits
+
+    if shelf is not catalog.shelves["servers"]:
+        raise _wrong("--fits", "is not for this kind", "use it with servers")
+    if variant not in catalog.variants:
+        raise _wrong("--fits", f"unknown variant '{variant}'", catalog.variants.unknown(variant))
+    return [row for row in rows if fits(catalog, variant, row["name"])]
+
+
+def _wrong(option: str, message: str, hint: str) -> Exception:
+    from stowplan.diagnostics import Diagnostic, Location, Refused
+
+    return Refused([Diagnostic("P013", message, Location(option), hint=hint)], unreadable=True)
 
 
 def show(
@@ -97,6 +124,10 @@ def show(
         if isinstance(v, str | int | float) or (isinstance(v, list) and all(isinstance(i, str) for i in v))
     }
     print_rows(["field", "value"], [["name", name], *plain.items()], output)
+    if shelf is catalog.shelves["variants"]:
+        sys.stdout.write("\n")
+        headers = ["checkpoint", "format", "computes in", "draft", "gb", "published gb", "source"]
+        print_rows(headers, list(_checkpoints(name, catalog)), output)
     rows = []
     for statement in statements_in(kind, name, spec):
         data = statement.data
@@ -117,6 +148,25 @@ def show(
             ["fact", "value", "unit", "source", "as of", "confidence", "others say; what would settle it"], rows, output
         )
     return 0
+
+
+def _checkpoints(variant: str, catalog: Any) -> Iterator[list[object]]:
+    """Each checkpoint with its size from tensor shapes, and the published one where there is one."""
+    from stowplan.fit.weights import weights
+
+    for checkpoint in catalog.variants[variant].checkpoints:
+        size = checkpoint.size
+        computed = weights(catalog.architecture(variant), checkpoint, checkpoint.draft).total
+        published = f"{'' if size.exact else 'about '}{size.bytes / 1e9:,.1f}" if size else "-"
+        yield [
+            checkpoint.id,
+            checkpoint.format,
+            ", ".join(checkpoint.compute),
+            checkpoint.draft or "-",
+            f"{computed / 1e9:,.1f}",
+            published,
+            checkpoint.source,
+        ]
 
 
 def _shelf(kind: str, catalog: Any) -> Any:
@@ -140,7 +190,8 @@ def _value(data: Mapping[str, Any]) -> str:
     own = {
         k: v
         for k, v in data.items()
-        if k not in ("source", "as_of", "confidence", "note", "conflicts", "usedBecause") and not isinstance(v, dict)
+        if k not in ("source", "as_of", "confidence", "note", "conflicts", "usedBecause")
+        and not isinstance(v, dict | list)
     }
     return ", ".join(f"{k} {v}" for k, v in own.items())
 

@@ -78,7 +78,8 @@ def _layer(pairing: Pairing) -> Layer | None:
             ]
         )
     fitting = [(name, spec) for name, spec in layers.items() if server in spec.servers and pinned in (None, name)]
-    fitting = [(name, spec) for name, spec in fitting if pinned or not (spec.managed or spec.experimental)]
+    fitting = [(name, spec) for name, spec in fitting if pinned or not spec.experimental]
+    fitting = [(name, spec) for name, spec in fitting if pinned or not spec.managed] or fitting
     if not fitting:
         return None
     name, spec = max(fitting, key=lambda pair: pair[1].priority)
