@@ -454,3 +454,12 @@ def test_a_pin_over_a_documented_value_makes_the_plan_derived_and_says_so(catalo
 def test_a_cluster_newer_than_the_layer_s_vendor_tests_is_an_assumption(catalog: Catalog) -> None:
     [stated] = [a for a in planned(catalog, *A3).assumptions if "newest that is tested" in a]
     assert stated.startswith("Kubernetes 1.37 is newer than 1.34")
+
+
+def test_a_draft_that_is_left_off_is_an_assumption(catalog: Catalog) -> None:
+    without = planned(catalog, "deepseek-v4-flash-0731", "atlas-350-4p-8")
+    assert without.chosen and without.chosen.stack.draft is None
+    assert any(
+        "with the dspark draft on ascend-950pr" in a and a.endswith("it runs without") for a in without.assumptions
+    )
+    assert not any("it runs without" in a for a in planned(catalog, *H200).assumptions)

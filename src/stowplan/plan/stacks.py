@@ -40,7 +40,9 @@ def stacks(pairing: Pairing) -> tuple[list[Stack], list[Reason], list[Reason]]:
                 unknown += missing
             elif not no:
                 version, draft = found
-                usable.append(Stack(name, engine, version, checkpoint, draft, tuple(notes)))
+                off = f"no source shows {name} {version.version} with the {checkpoint.draft} draft on {pairing.server.chip}: it runs without"
+                told = [*notes, off] if checkpoint.draft and draft is None else notes
+                usable.append(Stack(name, engine, version, checkpoint, draft, tuple(told)))
     usable.sort(
         key=lambda s: (
             -s.engine.priority,
