@@ -15,6 +15,7 @@ from stowplan.pairing import Pairing
 from stowplan.plan.flags import broken_rules, unknown_flags
 from stowplan.plan.layouts import Placement, violations
 from stowplan.plan.model import Candidate, Layer, Reason, Stack
+from stowplan.plan.objectives import miss_ratio, missed
 from stowplan.plan.settings import Origin, Settings, apply_rules, pin_path, put_set
 from stowplan.profiles.engine import Efficiency
 from stowplan.profiles.recipe import Layout, RecipeSpec
@@ -180,7 +181,7 @@ class Evaluator:
         lengths = self.pairing.use_case.input_tokens.mean + self.pairing.use_case.output_tokens.mean
         carried = fit.requests(lengths) * placement.layout.dp
         bands = self._estimate(settings, context, placement, fit, min(wanted, int(carried))) if not reasons else None
-        misses = tuple(self._misses(bands, carried, tuning.max_model_len))
+        misses = tuple(missed(self.pairing.use_case, bands, carried, tuning.max_model_len, self.required_context))
         refuted = (
             carried < wanted
             or tuning.max_model_len < self.required_context
@@ -197,7 +198,7 @@ class Evaluator:
             reasons,
             meets,
             misses,
-            self._miss_ratio(bands),
+            miss_ratio(self.pairing.use_case, bands),
             carried / wanted,
         )
 
@@ -259,26 +260,6 @@ class Evaluator:
             accepted=(accepted.value if accepted else None) or 1.0,
         )
         return estimate(work, placement.layout, self.rates, efficiency, concurrency)
-
-    def _misses(self, bands: Estimate | None, carried: float, served: int) -> Iterator[str]:
-        use_case = self.pairing.use_case
-        if served < self.required_context:
-            yield f"serves {served:,} tokens, the longest requests have {self.required_context:,}"
-        if carried < use_case.load.concurrency:
-            yield f"carries {carried:.0f} of {use_case.load.concurrency} requests"
-        if bands is not None:
-            for name, band, limit in (
-                ("TTFT", bands.ttft_ms, use_case.objectives.ttft_ms),
-                ("TPOT", bands.tpot_ms, use_case.objectives.tpot_ms),
-            ):
-                if band[1] > limit:
-                    yield f"{name} about {band[1]:,.0f} ms against {limit:,.0f} ms"
-
-    def _miss_ratio(self, bands: Estimate | None) -> float:
-        objectives = self.pairing.use_case.objectives
-        if bands is None:
-            return 1.0
-        return max(1.0, bands.ttft_ms[1] / objectives.ttft_ms, bands.tpot_ms[1] / objectives.tpot_ms)
 
 
 def _specificity(efficiency: Efficiency) -> int:

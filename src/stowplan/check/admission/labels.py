@@ -191,8 +191,8 @@ def selectors(item: Object, _context: Context) -> Iterator[Problem]:
     "M115",
     reason="The API server refuses a pod whose node selector, or whose selectors of other pods, cannot match any label.",
     source=f"{CORE}: ValidatePodSpec; {_META}",
-    bad=pod(spec="nodeSelector: {accelerator: huawei ascend 910}"),
-    good=workload("Deployment", pod_spec="nodeSelector: {accelerator: huawei-ascend-910}"),
+    bad=pod(spec="nodeSelector: {accelerator: large memory}"),
+    good=workload("Deployment", pod_spec="nodeSelector: {accelerator: large-memory}"),
 )
 def pod_selectors(pod: Pod, _context: Context) -> Iterator[Problem]:
     """Node selectors and selectors of other pods hold possible labels."""

@@ -83,7 +83,7 @@ _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
             requiredDuringSchedulingIgnoredDuringExecution:
               nodeSelectorTerms:
                 - matchExpressions:
-                    - {key: accelerator, operator: Is, values: [h200]}
+                    - {key: accelerator, operator: Is, values: [large-memory]}
         """
     ),
     good=pod(
@@ -93,7 +93,7 @@ _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
             requiredDuringSchedulingIgnoredDuringExecution:
               nodeSelectorTerms:
                 - matchExpressions:
-                    - {key: accelerator, operator: In, values: [h200]}
+                    - {key: accelerator, operator: In, values: [large-memory]}
         """
     ),
 )
