@@ -55,7 +55,7 @@ def figures(
     rule = next(m for m in catalog.engines["vllm"].memory.capacity if in_range(version, m.versions))
     settings = Batch(length, batch)
     held = kept(catalog, "deepseek-v4-flash", "fp8_ds_mla", index, draft)
-    return METHODS[rule.method](held, rule.numbers, settings).capacity(available, settings)
+    return METHODS[rule.method](held, rule.numbers).capacity(available, settings)
 
 
 @pytest.mark.parametrize("log", LOGS, ids=lambda log: log.where)

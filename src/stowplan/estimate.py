@@ -41,17 +41,10 @@ class Estimate:
     concurrency: int
     """Requests in flight that the figures are for."""
 
-    def meets(self, use_case: UseCaseSpec) -> bool:
-        """Whether the middle of the bands meets the objectives."""
-        return self._meets(use_case, 1)
-
     def may_meet(self, use_case: UseCaseSpec) -> bool:
         """Whether the best of the bands meets them: short of that the estimate refutes the layout."""
-        return self._meets(use_case, 0)
-
-    def _meets(self, use_case: UseCaseSpec, level: int) -> bool:
         objectives = use_case.objectives
-        return self.ttft_ms[level] <= objectives.ttft_ms and self.tpot_ms[level] <= objectives.tpot_ms
+        return self.ttft_ms[0] <= objectives.ttft_ms and self.tpot_ms[0] <= objectives.tpot_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stowplan.diagnostics import did_you_mean
+from stowplan.fit.ledger import GIB
 
-GIB = 2**30
 Table = tuple[str, Sequence[str], list[list[Any]]]
 _SHORT = 1000
 

@@ -51,7 +51,7 @@ def list_kind(
         found = _only(found, "--supports", "formats", supports)
         if fits is not None:
             found = _carrying(found, shelf, fits, catalog)
-    if output in (Output.json, Output.yaml):
+    if output.is_data:
         print_data(found, output)
     elif found:
         headers = [

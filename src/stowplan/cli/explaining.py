@@ -58,7 +58,7 @@ def explain(
             ],
             unreadable=True,
         )
-    if output in (Output.json, Output.yaml):
+    if output.is_data:
         print_data(
             {title: [dict(zip(headers, row, strict=True)) for row in rows] for title, headers, rows in chosen}, output
         )

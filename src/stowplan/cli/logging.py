@@ -43,7 +43,7 @@ def log(
     if not lines:
         message = f"holds none of the lines of {made.chosen.stack.engine_name} that are known"
         raise Refused([Diagnostic("P017", message, Location(str(file)))], unreadable=True)
-    if output in (Output.json, Output.yaml):
+    if output.is_data:
         print_data([asdict(line) for line in lines], output)
     else:
         rows = [

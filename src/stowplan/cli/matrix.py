@@ -33,7 +33,7 @@ def matrix(
     from stowplan.plan.matrix import cells
 
     found = list(cells(load_catalog(profiles), variant or (), server or (), use_case or (), site))
-    if output in (Output.json, Output.yaml):
+    if output.is_data:
         print_data(found, output)
         return 0
     width = None if output is Output.wide else 80

@@ -75,10 +75,11 @@ def plan(
     made = make_plan(found)
     if every:
         documents = candidate_documents(made)
-        _print_candidates(documents, output) if output in (Output.table, Output.wide, Output.markdown) else print_data(
-            documents, output
-        )
-    elif output in (Output.json, Output.yaml):
+        if output.is_data:
+            print_data(documents, output)
+        else:
+            _print_candidates(documents, output)
+    elif output.is_data:
         print_data(full_document(made), output)
     else:
         from stowplan.cli.summary import summary

@@ -20,6 +20,11 @@ class Output(StrEnum):
     yaml = "yaml"
     markdown = "markdown"
 
+    @property
+    def is_data(self) -> bool:
+        """Whether programs read it."""
+        return self in (Output.json, Output.yaml)
+
 
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="Shape of the data.")]
 

@@ -28,7 +28,7 @@ def version(output: OutputOption = Output.table, profiles: ProfilesOption = None
         "facts": {"newest": newest_fact(catalog), "digest": digest(catalog)},
         "kubernetes": list(MINORS),
     }
-    if output in (Output.json, Output.yaml):
+    if output.is_data:
         print_data(data, output)
     else:
         sys.stdout.write(

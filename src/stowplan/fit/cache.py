@@ -53,7 +53,7 @@ class Cache:
 
 
 @lru_cache(maxsize=256)
-def _cache(_identity: int, architecture: _Held, main: str, index: str, draft: Draft | None) -> Cache:
+def _cache(architecture: _Held, main: str, index: str, draft: Draft | None) -> Cache:
     spec, arch = architecture.value.kv, architecture.value
     ratios = layer_ratios(arch)
     layers = evaluate("layers", arch.numbers)
@@ -79,12 +79,12 @@ def _cache(_identity: int, architecture: _Held, main: str, index: str, draft: Dr
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """Keeps an architecture out of the cache key (its identity is in it)."""
+    """An architecture as a cache key: by identity, as its file is frozen."""
 
     value: Architecture
 
     def __hash__(self) -> int:
-        return 0
+        return id(self.value)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Held) and other.value is self.value
@@ -92,4 +92,4 @@ class _Held:
 
 def cache(architecture: Architecture, *, main: str, index: str, draft: Draft | None) -> Cache:
     """The KV layout with these cache formats; `draft` is the module that runs, if any."""
-    return _cache(id(architecture), _Held(architecture), main, index, draft)
+    return _cache(_Held(architecture), main, index, draft)

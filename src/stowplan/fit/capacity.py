@@ -185,14 +185,13 @@ class Blocks:
         return ceil(total / self._widest)
 
 
-def payload(cache: Cache, _numbers: Mapping[str, object], _batch: Batch) -> Paging:
+def payload(cache: Cache, _numbers: Mapping[str, object]) -> Paging:
     """Method `payload`: see `Payload`."""
     return Payload(cache)
 
 
-def blocks(cache: Cache, numbers: Mapping[str, object], batch: Batch) -> Paging:
+def blocks(cache: Cache, numbers: Mapping[str, object]) -> Paging:
     """Method `blocks`: see `Blocks`; the numbers come from the engine's profile."""
-    del batch
     state = numbers["stateBlockTokens"]
     indexed = numbers.get("indexRecord")
     return Blocks(
@@ -214,4 +213,4 @@ def _int(value: object) -> int:
     return value
 
 
-METHODS: dict[str, Callable[[Cache, Mapping[str, object], Batch], Paging]] = {"payload": payload, "blocks": blocks}
+METHODS: dict[str, Callable[[Cache, Mapping[str, object]], Paging]] = {"payload": payload, "blocks": blocks}

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
 
-from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.fit.cache import Cache, cache
 from stowplan.fit.capacity import METHODS, Batch, Capacity, Paging
 from stowplan.fit.weights import Weights
 from stowplan.profiles.engine import CapacityMethod, Communication, HostClasses, KvFormat, Memory, Overhead
-from stowplan.profiles.fact import Model
 from stowplan.profiles.recipe import Layout
-from stowplan.profiles.rule import Context, holds
+from stowplan.profiles.rule import Context, holds, most_special
 from stowplan.profiles.variant import Architecture, Draft
-from stowplan.versions import in_range
 
 GIB = 2**30
 MIB = 2**20
-Conditional = TypeVar("Conditional", CapacityMethod, Communication, KvFormat, Overhead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +120,11 @@ class Fitter:
         pinned = _host_classes(memory.host_classes, context)
         on_device = self.weights.on_device(layout, experts_over_group=memory.experts_over_group)
         weights = {name: size for name, size in on_device.items() if name not in pinned}
-        overhead = _first(memory.overheads, context)
-        communication = _first(memory.communication, context)
-        kv_format, method = _first(memory.kv_formats, context), _first(memory.capacity, context)
+        overhead = most_special(memory.overheads, context)
+        communication = most_special(memory.communication, context)
+        kv_format, method = most_special(memory.kv_formats, context), most_special(memory.capacity, context)
         kept = cache(self.architecture, main=kv_format.main, index=kv_format.index, draft=self.draft)
-        paging = METHODS[method.method](
-            kept, method.numbers, Batch(tuning.max_model_len, tuning.max_num_batched_tokens)
-        )
+        paging = METHODS[method.method](kept, method.numbers)
         parts = {
             "reserved": self.device_bytes - int(self.device_bytes * tuning.utilization),
             "activations": int((memory.activation_factor.value or 0) * self.hidden * tuning.max_num_batched_tokens * 2),
@@ -232,18 +225,6 @@ class Fitter:
 def _host_classes(entries: Sequence[HostClasses], context: Context) -> frozenset[str]:
     """Tensor classes that stay in the host's memory."""
     return frozenset(name for entry in entries if holds(entry.when, context) for name in entry.classes)
-
-
-def _first(candidates: Sequence[Conditional], context: Context) -> Conditional:
-    """The most special entry whose condition (and version range) holds."""
-    fitting = [
-        c for c in candidates if holds(c.when, context) and in_range(context.version, getattr(c, "versions", None))
-    ]
-    if not fitting:
-        kind = type(candidates[0]).__name__ if candidates else Model.__name__
-        message = f"the engine's profile has no {kind} for {context.chip} at version {context.version}"
-        raise Refused([Diagnostic("C022", message, Location(f"engine of {context.variant} on {context.chip}"))])
-    return max(fitting, key=lambda c: len(c.when.keys()))
 
 
 def _constant(communication: Communication, _layout: Layout, _env: Mapping[str, str]) -> int:

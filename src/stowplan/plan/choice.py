@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from stowplan.pairing import Pairing
-from stowplan.plan.model import Candidate, Stack
+from stowplan.plan.model import Candidate, Recipe, Stack
 
 
-def documents(candidate: Candidate, pairing: Pairing) -> bool:
-    """Whether the candidate follows a recipe for this very server."""
-    return candidate.recipe is not None and pairing.spec.server in candidate.recipe[1].servers
+def documents(recipe: Recipe | None, pairing: Pairing) -> bool:
+    """Whether a recipe is for this very server: what follows it stands until the estimate's whole band refutes it."""
+    return recipe is not None and pairing.spec.server in recipe[1].servers
 
 
 def rank(candidate: Candidate, pairing: Pairing, usable: Sequence[Stack]) -> tuple[object, ...]:
@@ -22,7 +22,7 @@ def rank(candidate: Candidate, pairing: Pairing, usable: Sequence[Stack]) -> tup
     return (
         not candidate.meets,
         _criterion(candidate, pairing),
-        not documents(candidate, pairing),
+        not documents(candidate.recipe, pairing),
         usable.index(candidate.stack),
         candidate.recipe is None,
         len(candidate.misses),

@@ -31,8 +31,11 @@ def object_name(pairing: str) -> str:
         name = f"p-{name}"
     if len(name) <= _NAME_LENGTH:
         return name
-    mark = hashlib.sha256(pairing.encode()).hexdigest()[:_HASH_LENGTH]
-    return f"{name[: _NAME_LENGTH - _HASH_LENGTH - 1].rstrip('-')}-{mark}"
+    return f"{name[: _NAME_LENGTH - _HASH_LENGTH - 1].rstrip('-')}-{_mark(pairing)}"
+
+
+def _mark(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_LENGTH]
 
 
 def namespace(base: str, level: str) -> str:
@@ -48,7 +51,7 @@ def weights_path(root: str, checkpoint: str, revision: str | None) -> str:
 def _claim(pairing: str, checkpoint: str, site: Weights) -> str:
     """Name of the volume claim: what cannot be changed in a claim makes it another one."""
     fixed = f"{checkpoint} {site.storage_class} {site.access_mode}"
-    return f"{object_name(pairing)}-weights-{hashlib.sha256(fixed.encode()).hexdigest()[:_HASH_LENGTH]}"
+    return f"{object_name(pairing)}-weights-{_mark(fixed)}"
 
 
 def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
@@ -127,7 +130,7 @@ def arrival_seconds(plan: Plan, chosen: Candidate, size: int) -> float:
     made_by = toolchain(plan.pairing, chosen.stack)
     if not chosen.stack.checkpoint.converted or made_by is None or made_by[1].run is None:
         return size / rate
-    native = next(c for c in plan.pairing.variant.checkpoints if c.format == "native")
+    native = plan.pairing.variant.native
     return weights(plan.pairing.architecture, native, native.draft).total / rate + made_by[1].run.hours * 3600
 
 

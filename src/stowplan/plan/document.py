@@ -173,7 +173,7 @@ def revision(plan: Plan, candidate: Candidate) -> str | None:
     """The commit to download (of the native checkpoint, where one is converted): the site's pin, else the catalogue's."""
     checkpoint = candidate.stack.checkpoint
     if checkpoint.converted:
-        checkpoint = next(c for c in plan.pairing.variant.checkpoints if c.format == "native")
+        checkpoint = plan.pairing.variant.native
     return plan.pairing.site.weights.revisions.get(checkpoint.id, checkpoint.revision)
 
 

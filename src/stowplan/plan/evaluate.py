@@ -12,17 +12,16 @@ from stowplan.estimate import Estimate, Rates, Work, estimate
 from stowplan.fit.ledger import GIB, MIB, Fit, Fitter, Tuning
 from stowplan.fit.weights import weights
 from stowplan.pairing import Pairing
+from stowplan.plan.choice import documents
 from stowplan.plan.flags import broken_rules, unknown_flags
 from stowplan.plan.layouts import Placement, violations
-from stowplan.plan.model import Candidate, Layer, Reason, Stack
+from stowplan.plan.model import Candidate, Layer, Reason, Recipe, Stack
 from stowplan.plan.objectives import miss_ratio, missed
 from stowplan.plan.settings import Origin, Settings, apply_rules, pin_path, put_set
-from stowplan.profiles.engine import Efficiency
-from stowplan.profiles.recipe import Layout, RecipeSpec
-from stowplan.profiles.rule import Context, holds
+from stowplan.profiles.recipe import Layout
+from stowplan.profiles.rule import Context, holds, most_special
 from stowplan.versions import in_range
 
-Recipe = tuple[str, RecipeSpec]
 _ROUND_TO = 256
 _LEAST_SEQS = 16
 
@@ -187,7 +186,7 @@ class Evaluator:
             or tuning.max_model_len < self.required_context
             or (bands is not None and not bands.may_meet(self.pairing.use_case))
         )
-        meets = not reasons and not (refuted if self._documents(recipe) else misses)
+        meets = not reasons and not (refuted if documents(recipe, self.pairing) else misses)
         return Candidate(
             self.stack,
             placement,
@@ -201,10 +200,6 @@ class Evaluator:
             miss_ratio(self.pairing.use_case, bands),
             carried / wanted,
         )
-
-    def _documents(self, recipe: Recipe | None) -> bool:
-        """A recipe for this very server stands until the whole band of the estimate refutes it."""
-        return recipe is not None and self.pairing.spec.server in recipe[1].servers
 
     def _reasons(self, context: Context, placement: Placement, settings: Settings, fit: Fit) -> Iterator[Reason]:
         engine, pairing = self.stack.engine, self.pairing
@@ -241,7 +236,7 @@ class Evaluator:
         self, settings: Settings, context: Context, placement: Placement, fit: Fit, concurrency: int
     ) -> Estimate | None:
         engine = self.stack.engine
-        efficiency = max((e for e in engine.efficiency if holds(e.when, context)), key=_specificity)
+        efficiency = most_special(engine.efficiency, context)
         tokens = (
             int((settings.get("flags", engine.fields["draft"].flag) or {}).get("num_speculative_tokens", 0))
             if "draft" in engine.fields
@@ -260,10 +255,6 @@ class Evaluator:
             accepted=(accepted.value if accepted else None) or 1.0,
         )
         return estimate(work, placement.layout, self.rates, efficiency, concurrency)
-
-
-def _specificity(efficiency: Efficiency) -> int:
-    return len(efficiency.when.keys())
 
 
 def _short(fit: Fit, device: str) -> Reason:

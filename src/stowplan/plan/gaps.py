@@ -8,9 +8,8 @@ from typing import Any
 
 from stowplan.catalog import Catalog
 from stowplan.catalog.listing import unknown_facts
-from stowplan.pairing import Pairing, resolve
+from stowplan.plan.matrix import cell_pairing
 from stowplan.plan.planner import missing_facts
-from stowplan.profiles.pairing import PairingSpec
 
 
 def gaps(catalog: Catalog) -> Iterator[dict[str, Any]]:
@@ -21,7 +20,7 @@ def gaps(catalog: Catalog) -> Iterator[dict[str, Any]]:
         for server in catalog.servers:
             for fact in {
                 str(reason.numbers["fact"])
-                for reason in missing_facts(_pairing(variant, server, use_cases[0], catalog))
+                for reason in missing_facts(cell_pairing(catalog, variant, server, use_cases[0]))
             }:
                 cells[fact] += len(use_cases)
     known = {f"{row['name']} {row['fact']}": row for row in unknown_facts(catalog)}
@@ -35,8 +34,3 @@ def gaps(catalog: Catalog) -> Iterator[dict[str, Any]]:
         }
     for fact, row in known.items():
         yield {"name": fact, "cells": 0, "bounds": row["bounds"], "settledBy": row["settledBy"]}
-
-
-def _pairing(variant: str, server: str, use_case: str, catalog: Catalog) -> Pairing:
-    spec = PairingSpec.model_validate({"variant": variant, "server": server, "useCase": use_case})
-    return resolve(f"{variant}.{server}", spec, catalog)

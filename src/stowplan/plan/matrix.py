@@ -7,7 +7,7 @@ from typing import Any
 
 from stowplan.catalog import Catalog, Shelf
 from stowplan.diagnostics import Diagnostic, Location, Refused
-from stowplan.pairing import resolve
+from stowplan.pairing import Pairing, resolve
 from stowplan.plan.model import Plan
 from stowplan.plan.planner import plan
 from stowplan.profiles.pairing import PairingSpec
@@ -30,10 +30,13 @@ def cells(
     for variant in chosen["--variant"]:
         for server in chosen["--server"]:
             for use_case in chosen["--use-case"]:
-                spec = PairingSpec.model_validate(
-                    {"variant": variant, "server": server, "useCase": use_case, "site": site}
-                )
-                yield _cell(plan(resolve(f"{variant}.{server}.{use_case}", spec, catalog)))
+                yield _cell(plan(cell_pairing(catalog, variant, server, use_case, site)))
+
+
+def cell_pairing(catalog: Catalog, variant: str, server: str, use_case: str, site: str = "default") -> Pairing:
+    """The pairing that pins nothing."""
+    spec = PairingSpec.model_validate({"variant": variant, "server": server, "useCase": use_case, "site": site})
+    return resolve(f"{variant}.{server}.{use_case}", spec, catalog)
 
 
 def fits(catalog: Catalog, variant: str, server: str) -> bool:

@@ -18,6 +18,10 @@ from stowplan.profiles.variant import Checkpoint, Draft
 Verdict = Literal["documented", "derived", "infeasible", "undocumented"]
 
 
+Recipe = tuple[str, RecipeSpec]
+"""A recipe with its name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why not: a code, a sentence, the numbers."""
@@ -58,7 +62,7 @@ class Candidate:
     settings: Settings
     fit: Fit
     estimate: Estimate | None
-    recipe: tuple[str, RecipeSpec] | None
+    recipe: Recipe | None
     reasons: tuple[Reason, ...]
     meets: bool
     """Whether it meets the objective; a layout documented for this server does until the whole band says no."""

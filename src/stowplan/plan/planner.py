@@ -11,9 +11,9 @@ from stowplan.fit.ledger import GIB
 from stowplan.pairing import Pairing
 from stowplan.plan.choice import documents, rank
 from stowplan.plan.contradictions import pin_problems, refuse_contradictions
-from stowplan.plan.evaluate import Evaluator, Recipe
+from stowplan.plan.evaluate import Evaluator
 from stowplan.plan.layouts import Placement, placements
-from stowplan.plan.model import Candidate, Layer, Plan, Reason, Stack, Verdict
+from stowplan.plan.model import Candidate, Layer, Plan, Reason, Recipe, Stack, Verdict
 from stowplan.plan.stacks import stacks
 from stowplan.profiles.recipe import Layout
 from stowplan.versions import in_range
@@ -155,7 +155,7 @@ def _search(pairing: Pairing, layer: Layer, usable: list[Stack], device_mib: int
     if not feasible:
         return _infeasible(pairing, layer, considered, searchers, max(nodes))
     chosen = feasible[0]
-    shown = documents(chosen, pairing) and not chosen.settings.replaced
+    shown = documents(chosen.recipe, pairing) and not chosen.settings.replaced
     verdict: Verdict = "documented" if shown else "derived"
     return Plan(
         pairing,
@@ -208,7 +208,7 @@ def _assumptions(chosen: Candidate, layer: Layer, pairing: Pairing, considered: 
     yield from chosen.stack.notes
     yield from chosen.settings.replaced.values()
     yield from _untested(layer, pairing.site.kubernetes)
-    if chosen.recipe and not documents(chosen, pairing):
+    if chosen.recipe and not documents(chosen.recipe, pairing):
         yield f"follows {chosen.recipe[0]}, which was shown on the same chip in another server; the mapping to {pairing.spec.server} is ours"
     if chosen.misses:
         yield f"does not meet the objective of {pairing.spec.use_case}: {'; '.join(chosen.misses)}"

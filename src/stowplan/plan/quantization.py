@@ -41,14 +41,9 @@ def toolchain(pairing: Pairing, stack: Stack) -> Toolchain | None:
     return None
 
 
-def native_checkpoint_id(pairing: Pairing) -> str:
-    """The checkpoint that the variant was released with."""
-    return next(c.id for c in pairing.variant.checkpoints if c.format == "native")
-
-
 def classes(pairing: Pairing, stack: Stack) -> Iterator[dict[str, Any]]:
     """One row for each class and part: native storage, storage here, how it runs, bytes."""
-    native = next(c for c in pairing.variant.checkpoints if c.format == "native")
+    native = pairing.variant.native
     before = {
         (g.tensor_class, g.part, g.name, g.draft): g.storage
         for g in weights(pairing.architecture, native, stack.draft).groups

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import operator
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol, TypeVar
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.profiles.fact import Items, Model, Name, Settings, Text, Versions, as_tuple
 from stowplan.versions import in_range
 
@@ -113,6 +115,30 @@ class Context:
 def holds(when: When, context: Context) -> bool:
     """Whether all conditions of `when` hold."""
     return all(_holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set)
+
+
+class Conditional(Protocol):
+    """An entry of a profile with a condition; some have a version range too."""
+
+    @property
+    def when(self) -> When: ...  # noqa: D102 - the class says it
+
+
+Entry = TypeVar("Entry", bound=Conditional)
+
+
+def most_special(entries: Sequence[Entry], context: Context) -> Entry:
+    """The entry with most conditions of those whose condition (and version range) holds.
+
+    Raises:
+        Refused: none holds; the profile does not speak of this case.
+    """
+    fitting = [e for e in entries if holds(e.when, context) and in_range(context.version, getattr(e, "versions", None))]
+    if not fitting:
+        kind = type(entries[0]).__name__ if entries else Model.__name__
+        message = f"the engine's profile has no {kind} for {context.chip} at version {context.version}"
+        raise Refused([Diagnostic("C022", message, Location(f"engine of {context.variant} on {context.chip}"))])
+    return max(fitting, key=lambda e: len(e.when.keys()))
 
 
 def _holds(wanted: object, actual: object) -> bool:

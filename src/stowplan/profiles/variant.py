@@ -186,6 +186,11 @@ class VariantSpec(Model):
     """The variant whose architecture this one has."""
     checkpoints: Items[Checkpoint]
 
+    @property
+    def native(self) -> Checkpoint:
+        """The checkpoint that the variant was released with."""
+        return next(c for c in self.checkpoints if c.format == "native")
+
     @model_validator(mode="after")
     def _one_architecture(self) -> Self:
         if (self.architecture is None) == (self.architecture_of is None):

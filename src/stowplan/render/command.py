@@ -45,31 +45,22 @@ def start_script(container: Container, model: str, flags: Mapping[str, Any], gro
 
 def group_flags(multi_node: MultiNode, nodes: int, ranks: int, *, leader: bool) -> list[str]:
     """Flags that place a pod in its group; the LeaderWorkerSet's environment gives address and index."""
-    return _GROUP[multi_node.method](multi_node, nodes, ranks // nodes, leader)
-
-
-def _by_first_rank(multi_node: MultiNode, _nodes: int, ranks_per_node: int, leader: bool) -> list[str]:  # noqa: FBT001
-    names = multi_node.flags
+    names, port = multi_node.flags, multi_node.rpc_port
+    if multi_node.method == "node-rank":
+        return [
+            f'{names["address"]} "$LWS_LEADER_ADDRESS:{port}"',
+            f"{names['nodes']} {nodes}",
+            f'{names["rank"]} "$LWS_WORKER_INDEX"',
+        ]
+    here = ranks // nodes
     words = [
         f'{names["address"]} "$LWS_LEADER_ADDRESS"',
-        f"{names['rpcPort']} {multi_node.rpc_port}",
-        f"{names['sizeLocal']} {ranks_per_node}",
+        f"{names['rpcPort']} {port}",
+        f"{names['sizeLocal']} {here}",
     ]
     if not leader:
-        words += [names["headless"], f"{names['startRank']} $((LWS_WORKER_INDEX * {ranks_per_node}))"]
+        words += [names["headless"], f"{names['startRank']} $((LWS_WORKER_INDEX * {here}))"]
     return words
-
-
-def _by_host(multi_node: MultiNode, nodes: int, _ranks_per_node: int, _leader: bool) -> list[str]:  # noqa: FBT001
-    names = multi_node.flags
-    return [
-        f'{names["address"]} "$LWS_LEADER_ADDRESS:{multi_node.rpc_port}"',
-        f"{names['nodes']} {nodes}",
-        f'{names["rank"]} "$LWS_WORKER_INDEX"',
-    ]
-
-
-_GROUP = {"data-parallel-address": _by_first_rank, "node-rank": _by_host}
 
 
 def marker(path: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.plan.deployment import deployment
 from stowplan.plan.document import digest, plan_document
-from stowplan.plan.model import Plan, Reason
+from stowplan.plan.model import Plan, Reason, Stack
 from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
 from stowplan.render.device_layer import layer_artifacts, server_artifacts
 from stowplan.render.labels import name_by_content, stamp
@@ -35,7 +35,7 @@ def render_pairing(plan: Plan) -> list[Artifact]:
     if plan.chosen is None:
         raise Refused(_refusals(plan))
     document = full_document(plan)
-    _refuse_missing_site_values(plan, document)
+    _refuse_missing_site_values(plan, plan.chosen.stack, document)
     folder = f"pairings/{plan.pairing.name}"
     labels, annotations = _labels(document), _annotations(document)
     made = []
@@ -108,11 +108,11 @@ def _place(plan: Plan, reason: Reason) -> Location:
     return plan.pairing.locate("set", key) if key else plan.pairing.locate()
 
 
-def _refuse_missing_site_values(plan: Plan, document: Mapping[str, Any]) -> None:
-    role, stack = document["roles"][0], plan.chosen.stack if plan.chosen else None
+def _refuse_missing_site_values(plan: Plan, stack: Stack, document: Mapping[str, Any]) -> None:
+    role = document["roles"][0]
     place = plan.pairing.locate("site")
     problems = []
-    if stack and not role["deployment"]["image"]:
+    if not role["deployment"]["image"]:
         message = f"{stack.engine_name} has no public image for {plan.pairing.server.chip}: site {plan.pairing.spec.site} must give it as images.{stack.engine_name}"
         problems.append(Diagnostic("P030", message, place, hint=f"images: {{{stack.engine_name}: REGISTRY/IMAGE:TAG}}"))
     chip = plan.pairing.server.chip
@@ -122,7 +122,7 @@ def _refuse_missing_site_values(plan: Plan, document: Mapping[str, Any]) -> None
     if role["nodes"] > 1 and not plan.pairing.site.network.interface:
         message = f"a group of {role['nodes']} hosts needs the network interface for collectives: site {plan.pairing.spec.site} must give network.interface"
         problems.append(Diagnostic("P030", message, place, hint="ip route get to another host names it"))
-    multi = stack.engine.multi_node if stack else None
+    multi = stack.engine.multi_node
     if role["nodes"] > 1 and multi and not plan.pairing.site.network.rdma_resource:
         for flag, values in multi.rdma_flags.items():
             if role["flags"].get(flag) in values:

@@ -7,8 +7,8 @@ from typing import Any
 
 from stowplan.plan.model import Plan
 from stowplan.render.artifact import Artifact
+from stowplan.render.jobs import JOB_USER
 
-_JOB_GROUP = 65532
 _OPERATORS = {
     "leaderworkerset.x-k8s.io": "the LeaderWorkerSet controller",
     "monitoring.coreos.com": "the Prometheus operator; `monitoring: false` in the site leaves its objects out, `monitoringLabels` gives them the labels by which it selects",
@@ -65,7 +65,7 @@ def _storage(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for claim in (o for o in objects if o["kind"] == "PersistentVolumeClaim"):
         modes, storage = ", ".join(claim["spec"]["accessModes"]), claim["spec"]["resources"]["requests"]["storage"]
         yield (
-            f"{where} that gives {storage} as {modes}, writable by group {_JOB_GROUP}, for `{claim['metadata']['name']}`; "
+            f"{where} that gives {storage} as {modes}, writable by group {JOB_USER}, for `{claim['metadata']['name']}`; "
             "whoever deletes the claim deletes the checkpoint."
         )
     filling = [o for o in objects if o["kind"] == "Job" and o["spec"]["template"]["spec"].get("volumes")]

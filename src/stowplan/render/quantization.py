@@ -12,10 +12,11 @@ from stowplan.fit.ledger import GIB
 from stowplan.fit.weights import weights
 from stowplan.plan.deployment import weights_path
 from stowplan.plan.model import Candidate, Plan
-from stowplan.plan.quantization import Toolchain, native_checkpoint_id, toolchain
+from stowplan.plan.quantization import Toolchain, toolchain
 from stowplan.render.artifact import Artifact, data_file, objects_file
 from stowplan.render.command import download_script, hidden_env, marker, mirror_env, setup_script
 from stowplan.render.environment import render_objects, render_text
+from stowplan.render.jobs import JOB_HOME, JOB_POD, PLAIN
 
 _JOB = "quantization/job.yaml"
 
@@ -40,7 +41,7 @@ def quantization_artifacts(plan: Plan, document: Mapping[str, Any]) -> Iterator[
 
 
 def _decision(plan: Plan, chosen: Candidate, document: Mapping[str, Any], made_by: Toolchain | None) -> dict[str, Any]:
-    native, stack = native_checkpoint_id(plan.pairing), chosen.stack
+    native, stack = plan.pairing.variant.native.id, chosen.stack
     sentences = {
         "native": f"no offline step: {plan.pairing.server.chip} runs the native checkpoint",
         "published": f"no offline step: {stack.checkpoint.producer} publishes the checkpoint that {plan.pairing.server.chip} runs",
@@ -96,7 +97,7 @@ def _config(plan: Plan, made_by: Toolchain) -> str:
 def _patterns(plan: Plan, made_by: Toolchain) -> dict[str, list[str]]:
     """Module-name patterns of each scheme, from the tensors of the classes that the policy names."""
     _, _, policy = made_by
-    native = next(c for c in plan.pairing.variant.checkpoints if c.format == "native")
+    native = plan.pairing.variant.native
     found: dict[str, list[str]] = {}
     for group in weights(plan.pairing.architecture, native, native.draft).groups:
         tensor_class = "draft" if group.draft else group.tensor_class
@@ -113,12 +114,11 @@ def _job(plan: Plan, chosen: Candidate, document: Mapping[str, Any], made_by: To
     made, site, role = document["roles"][0]["deployment"], plan.pairing.site, document["roles"][0]
     if spec.run is None:
         raise Refused([Diagnostic("C021", f"{name} says nothing of how it is run", plan.pairing.locate("checkpoint"))])
-    native = next(c for c in plan.pairing.variant.checkpoints if c.format == "native")
+    native = plan.pairing.variant.native
     revision = made["weights"]["revision"]
     source = weights_path("/native", native.id, revision)
     native_bytes = weights(plan.pairing.architecture, native, native.draft).total
     hub = native.hubs[0]
-    home = [{"name": "HOME", "value": "/tmp"}]  # noqa: S108 - in a container
     hidden = hidden_env(plan.layer.spec.workload) if plan.layer else []
     return {
         "name": made["name"],
@@ -130,6 +130,8 @@ def _job(plan: Plan, chosen: Candidate, document: Mapping[str, Any], made_by: To
         "file": spec.file,
         "source": source,
         "target": made["weights"]["path"],
+        "job_pod_security_context": JOB_POD,
+        "plain_security_context": PLAIN,
         "claim": made["weights"]["claim"],
         "marker": marker(made["weights"]["path"]),
         "policy": policy,
@@ -142,8 +144,8 @@ def _job(plan: Plan, chosen: Candidate, document: Mapping[str, Any], made_by: To
             source,
         ),
         "setup": setup_script(chosen.stack.engine.container.setup),
-        "download_env": [*home, *hidden, *mirror_env(site.weights)],
-        "convert_env": [*home, *hidden],
+        "download_env": [JOB_HOME, *hidden, *mirror_env(site.weights)],
+        "convert_env": [JOB_HOME, *hidden],
         "access_mode": site.weights.access_mode,
         "storage_class": site.weights.storage_class,
         "deadline": int(spec.run.hours * 3600 * 4),

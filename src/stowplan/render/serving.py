@@ -20,9 +20,8 @@ from stowplan.render.command import (
 )
 from stowplan.render.device_layer import host_mounts, host_volumes, reason_annotations
 from stowplan.render.environment import render_objects
+from stowplan.render.jobs import JOB_HOME, JOB_POD, PLAIN
 
-_JOB_USER = 65532
-_HOME = "/tmp"  # noqa: S108 - inside a container, on a volume of its own
 _API_KEY = "api-key"
 
 
@@ -217,25 +216,23 @@ class _Context:
             }
         if security["seccomp"]:
             pod["seccompProfile"] = {"type": security["seccomp"]}
-        plain = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         return {
             "pod_security_context": pod,
-            "security_context": {**plain, "capabilities": security["capabilities"]},
-            "plain_security_context": plain,
+            "security_context": {**PLAIN, "capabilities": security["capabilities"]},
+            "plain_security_context": PLAIN,
             "writable": writable,
         }
 
     def _jobs(self) -> dict[str, Any]:
         weights, site = self.made["weights"], self.site.weights
         job = {"app.kubernetes.io/instance": self.name}
-        env = [{"name": "HOME", "value": _HOME}, *mirror_env(site)]
+        env = [JOB_HOME, *mirror_env(site)]
         hidden = hidden_env(self.layer.spec.workload)
         token = (
             [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": site.token_secret, "key": "token"}}}]
             if site.token_secret
             else []
         )
-        user = {"runAsNonRoot": True, "runAsUser": _JOB_USER, "runAsGroup": _JOB_USER, "fsGroup": _JOB_USER}
         hub, keyed = weights["hub"], bool(self.engine.endpoint.api_key_env)
         return {
             "download_script": download_script(
@@ -258,6 +255,5 @@ class _Context:
                 {"name": "MODEL", "value": self.plan.pairing.spec.variant},
                 *([{"name": "API_KEY", "valueFrom": {"secretKeyRef": self._key_reference()}}] if keyed else []),
             ],
-            "job_pod_security_context": {**user, "seccompProfile": {"type": "RuntimeDefault"}},
-            "job_security_context": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+            "job_pod_security_context": JOB_POD,
         }
