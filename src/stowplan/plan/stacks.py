@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from stowplan.pairing import Pairing, find_checkpoint
 from stowplan.plan.model import Reason, Stack
-from stowplan.profiles.engine import EngineSpec, Version
+from stowplan.profiles.engine import Effect, EngineSpec, Version
 from stowplan.profiles.rule import StackContext, holds
 from stowplan.profiles.variant import Checkpoint, Draft
 from stowplan.versions import in_range
@@ -97,10 +97,12 @@ def _documented(pairing: Pairing, engine: str, checkpoint: Checkpoint) -> bool:
     )
 
 
-def known_bad(engine_name: str, engine: EngineSpec, context: StackContext) -> Iterator[Reason]:
-    """Combinations that are known to fail and hold here, with who says so."""
+def known_bad(
+    engine_name: str, engine: EngineSpec, context: StackContext, effect: Effect = "fails"
+) -> Iterator[Reason]:
+    """Combinations of which a source says that they fail (or degrade) and that hold here."""
     for bad in engine.known_bad:
-        if in_range(context.version, bad.versions) and holds(bad.when, context):
+        if bad.effect == effect and in_range(context.version, bad.versions) and holds(bad.when, context):
             message = f"{engine_name} {context.version}: {bad.reason} ({bad.source})"
             yield Reason("F040", message, {"rule": bad.id})
 

@@ -10,6 +10,7 @@ from stowplan.profiles.fact import Date, Fact, Items, Model, Name, Sourced, Text
 from stowplan.profiles.rule import LayoutRule, Rule, When
 from stowplan.profiles.variant import TensorClass
 
+Effect = Literal["fails", "degrades"]
 FlagName = Annotated[str, Field(pattern=r"^--[a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 
 
@@ -95,6 +96,8 @@ class KnownBad(Sourced):
     id: Name
     versions: Versions
     when: When = When()
+    effect: Effect = "fails"
+    """`fails`: nothing is planned with it; `degrades`: it runs, and the plan says what to expect."""
     reason: Text
 
 

@@ -118,7 +118,9 @@ class Context(StackContext):
 
 def holds(when: When, context: StackContext) -> bool:
     """Whether all conditions of `when` hold; a condition that the context does not know yet does not."""
-    return all(hasattr(context, key) and _holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set)
+    return all(
+        hasattr(context, key) and _holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set
+    )
 
 
 class Conditional(Protocol):
