@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import ceil
 from typing import Any
@@ -18,9 +18,9 @@ from stowplan.plan.layouts import Placement, violations
 from stowplan.plan.model import Candidate, Layer, Reason, Recipe, Stack
 from stowplan.plan.objectives import miss_ratio, missed
 from stowplan.plan.settings import Origin, Settings, apply_rules, pin_path, put_set
+from stowplan.plan.stacks import known_bad, stack_context
 from stowplan.profiles.recipe import Layout
-from stowplan.profiles.rule import Context, holds, most_special
-from stowplan.versions import in_range
+from stowplan.profiles.rule import Context, most_special
 
 _ROUND_TO = 256
 _LEAST_SEQS = 16
@@ -82,19 +82,11 @@ class Evaluator:
 
     def context(self, placement: Placement) -> Context:
         """What conditions are asked of."""
-        pairing, layout = self.pairing, placement.layout
+        stack, layout = self.stack, placement.layout
         return Context(
+            **asdict(stack_context(self.pairing, stack.checkpoint, stack.version, stack.draft)),
             role=self.role,
-            mode=pairing.spec.mode or "aggregated",
-            chip=pairing.server.chip,
-            chip_family=pairing.chip.families,
-            server=pairing.spec.server,
-            variant=pairing.spec.variant,
-            variant_family=pairing.variant.family,
-            checkpoint_format=self.stack.checkpoint.format,
-            draft=self.stack.draft or "none",
-            use_case=pairing.spec.use_case,
-            version=self.stack.version.version,
+            mode=self.pairing.spec.mode or "aggregated",
             tp=layout.tp,
             dp=layout.dp,
             ep=layout.ep,
@@ -203,13 +195,7 @@ class Evaluator:
 
     def _reasons(self, context: Context, placement: Placement, settings: Settings, fit: Fit) -> Iterator[Reason]:
         engine, pairing = self.stack.engine, self.pairing
-        for bad in engine.known_bad:
-            if in_range(self.stack.version.version, bad.versions) and holds(bad.when, context):
-                yield Reason(
-                    "F040",
-                    f"{self.stack.engine_name} {self.stack.version.version}: {bad.reason} ({bad.source})",
-                    {"rule": bad.id},
-                )
+        yield from known_bad(self.stack.engine_name, engine, context)
         counts = self.layer.server.pod_counts
         allowed = counts.distributed if placement.nodes > 1 and counts.distributed else counts.single
         if placement.devices_per_node not in allowed:
@@ -232,16 +218,17 @@ class Evaluator:
         if fit.shortfall:
             yield _short(fit, pairing.server.unit.device)
 
+    def _draft_tokens(self, settings: Settings) -> int:
+        """Tokens that the settings let the draft propose in each step; none where they turn it off."""
+        path = self.stack.engine.draft_tokens.get(self.stack.draft) if self.stack.draft else None
+        return int(settings.get(*pin_path(path, self.role)) or 0) if path else 0
+
     def _estimate(
         self, settings: Settings, context: Context, placement: Placement, fit: Fit, concurrency: int
     ) -> Estimate | None:
         engine = self.stack.engine
         efficiency = most_special(engine.efficiency, context)
-        tokens = (
-            int((settings.get("flags", engine.fields["draft"].flag) or {}).get("num_speculative_tokens", 0))
-            if "draft" in engine.fields
-            else 0
-        )
+        tokens = self._draft_tokens(settings)
         accepted = engine.acceptance.get(self.stack.draft, {}).get(str(tokens)) if self.stack.draft else None
         work = Work(
             architecture=self.pairing.architecture,

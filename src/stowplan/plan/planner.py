@@ -14,7 +14,7 @@ from stowplan.plan.contradictions import pin_problems, refuse_contradictions
 from stowplan.plan.evaluate import Evaluator
 from stowplan.plan.layouts import Placement, placements
 from stowplan.plan.model import Candidate, Layer, Plan, Reason, Recipe, Stack, Verdict
-from stowplan.plan.stacks import stacks
+from stowplan.plan.stacks import known_bad, stacks
 from stowplan.profiles.recipe import Layout
 from stowplan.versions import in_range
 
@@ -206,6 +206,9 @@ def replicas(plan_: Plan) -> int:
 
 def _assumptions(chosen: Candidate, layer: Layer, pairing: Pairing, considered: Sequence[Candidate]) -> Iterator[str]:
     yield from chosen.stack.notes
+    here = Evaluator(pairing, chosen.stack, layer, 0).context(chosen.placement)
+    for known in known_bad(chosen.stack.engine_name, chosen.stack.engine, here, "degrades"):
+        yield known.message
     yield from chosen.settings.replaced.values()
     yield from _untested(layer, pairing.site.kubernetes)
     if chosen.recipe and not documents(chosen.recipe, pairing):

@@ -11,7 +11,7 @@ from typing import Annotated, Protocol, TypeVar
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from stowplan.diagnostics import Diagnostic, Location, Refused
-from stowplan.profiles.fact import Items, Model, Name, Settings, Text, Versions, as_tuple
+from stowplan.profiles.fact import Items, Model, Name, Settings, Sourced, Text, Versions, as_tuple
 from stowplan.versions import in_range
 
 _SIGNS = {
@@ -68,17 +68,16 @@ class Set(Model):
     env: dict[str, str] = {}
 
 
-class Rule(Model):
+class Rule(Sourced):
     """Under `when`, `set`, because of `reason`, as `source` says."""
 
     id: Name
     when: When = When()
     set: Set
     reason: Text
-    source: Text
 
 
-class LayoutRule(Model):
+class LayoutRule(Sourced):
     """A limit on layouts: the method is Python, its condition and numbers are here."""
 
     id: Name
@@ -88,15 +87,12 @@ class LayoutRule(Model):
     unless: Settings = {}
     """Flags that lift the limit when all of them are set so."""
     reason: Text
-    source: Text
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What conditions are asked of: one role of one pairing under one layout."""
+class StackContext:
+    """What conditions are asked of before any layout: a checkpoint and draft on an engine version and a chip."""
 
-    role: str
-    mode: str
     chip: str
     chip_family: tuple[str, ...]
     server: str
@@ -106,15 +102,25 @@ class Context:
     draft: str
     use_case: str
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context(StackContext):
+    """What conditions are asked of: one role of one pairing under one layout."""
+
+    role: str
+    mode: str
     tp: int
     dp: int
     ep: int
     nodes: int
 
 
-def holds(when: When, context: Context) -> bool:
-    """Whether all conditions of `when` hold."""
-    return all(_holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set)
+def holds(when: When, context: StackContext) -> bool:
+    """Whether all conditions of `when` hold; a condition that the context does not know yet does not."""
+    return all(
+        hasattr(context, key) and _holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set
+    )
 
 
 class Conditional(Protocol):
