@@ -30,7 +30,13 @@ _SENTENCES = {
     "less_than_equal": "{input} is more than the most allowed, {le}",
     "value_error": "{error}",
 }
-_HINTS = {"string_type": "quote it: YAML reads a bare number, true, false or null as that"}
+_HINTS = {
+    "string_type": "quote it: YAML reads a bare number, true, false or null as that",
+    "source_form": (
+        "give a URL, 'owner/repo@commit path', 'owner/repo issue 12', 'arXiv 2407.00079' or 'package 1.2.0 wheel'; or begin with "
+        "'measured by WHO, DATE', 'stated by WHO, DATE', 'agreed with WHO, DATE', 'computed from', 'assumption' or 'estimate'"
+    ),
+}
 
 
 def read_profile(document: Document, *, kind: str | None = None, code: str = "P004") -> Profile[Any]:
@@ -99,7 +105,7 @@ def _hint(detail: ErrorDetails) -> str:
         return did_you_mean(str(detail["input"]), known)
     if detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float):
         return _HINTS["string_type"]
-    return ""
+    return _HINTS["source_form"] if detail["type"] == "source_form" else ""
 
 
 def _describe(value: object) -> str:
