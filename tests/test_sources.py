@@ -47,6 +47,8 @@ def test_what_can_be_opened_is_a_source(example: str) -> None:
     "source",
     [
         "computed from 28 matrix cores",
+        "computed: half of the rate in FP4",
+        "fitted to 34 figures of 12 published runs",
         "assumption",
         "estimate: between two others",
         "no public source found",
@@ -73,6 +75,7 @@ def test_what_nobody_can_open_has_its_own_words(source: str) -> None:
         "wheel 0.33.0",
         "vendor.example.com, its pages",
         "read and computed from two others",
+        "computed",
         "measured by us",
         "recall, https://example.com/page",
         "",

@@ -24,12 +24,12 @@ FORMS = {
     "package 1.2.0 wheel": r"[\w-]+ [0-9]+(?:\.[0-9]+)+\S* wheel",
     "PyPI package 1.2.0": r"PyPI [\w.-]+ [0-9]+(?:\.[0-9]+)+",
     "document DS-1234": r"document \S*[0-9]",
-    "profiles/recipes/name": r"profiles/[a-z-]+/[a-z0-9]",
+    "profiles/recipes/name": r"(?<![\w./-])(?:profiles/[a-z-]+|scripts|benchmarks)/[a-z0-9]",
 }
 """What can be opened, as an example, to its pattern."""
 
 _TOLD = re.compile(r"(?:measured by|stated by|agreed with) [^,]+, [0-9]{4}-[0-9]{2}(?:-[0-9]{2})?\b")
-_DERIVED = re.compile(r"(?:computed from|assumption|estimate)\b")
+_DERIVED = re.compile(r"(?:computed:|(?:computed from|fitted|assumption|estimate)\b)")
 _RECALLED = re.compile(r"\b(?:recall(?:ed)?|from memory)\b", re.IGNORECASE)
 _OPENED = re.compile("|".join(FORMS.values()))
 
