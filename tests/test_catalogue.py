@@ -170,7 +170,13 @@ def overlay(tmp_path: Path, catalog: Catalog) -> Overlay:
 
 
 def test_a_new_chip_and_server_are_files(overlay: Overlay, catalog: Catalog) -> None:
-    memory = {"value": 200_000, "unit": "MiB", "source": "a test", "as_of": "2026-11-23", "confidence": "estimate"}
+    memory = {
+        "value": 200_000,
+        "unit": "MiB",
+        "source": "estimate for a test",
+        "as_of": "2026-11-23",
+        "confidence": "estimate",
+    }
     served = catalog.device_layers.entry("nvidia-device-plugin").document.data["spec"]["servers"]["hgx-h200"]
     overlay.copy("chips", "h200-sxm", "h999", memoryMib=memory)
     overlay.copy("servers", "hgx-h200", "hgx-h999", chip="h999")
@@ -242,7 +248,7 @@ def test_a_bad_fact_of_one_s_own_is_told_at_its_place(overlay: Overlay, run: Run
         overlay.folder,
     )
     assert ended.code in (1, 2)
-    assert re.search(r"profiles/chips/h200-sxm\.yaml:\d+:\d+: error\[C002\]: expected a whole number", ended.err)
+    assert re.search(r"profiles/chips/h200-sxm\.yaml:\d+:\d+: error\[P004\]: expected a whole number", ended.err)
 
 
 def test_a_file_whose_name_differs_is_told(overlay: Overlay, run: Run) -> None:

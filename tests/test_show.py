@@ -212,7 +212,7 @@ def test_a_variant_tells_what_runs_it_with_which_parsers_and_drafts(run: Run) ->
 def test_an_engine_shows_what_only_its_file_used_to(run: Run) -> None:
     shown = squeezed(run("show", "engines", "vllm-ascend").out)
     for part in (
-        "stack: CANN 9.1.0, torch_npu 2.10.0.post4, Mooncake 0.3.11.post1",
+        "versions.0.23.0.stack.ascend libraries: CANN 9.1.0, torch 2.10.0, torch_npu 2.10.0.post4,",
         "ascend-a3 quay.io/ascend/vllm-ascend:v0.23.0-a3",
         "knownBad.a3-pd-0-26-rc1 versions ==0.26.0rc1; when mode disaggregated, chipFamily ascend-a3",
         "rules.int8-weights when: chipFamily ascend-int8, checkpointFormat w8a8 or w4a8",

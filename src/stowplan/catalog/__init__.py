@@ -83,7 +83,7 @@ class Shelf(Mapping[str, S]):
             message = f"holds {len(documents)} YAML documents, one is expected"
             raise Refused([Diagnostic("C001", message, Location(str(path)))], unreadable=True)
         document = documents[0]
-        profile = read_profile(document, kind=self.kind.name, code="C002")
+        profile = read_profile(document, kind=self.kind.name)
         if profile.metadata.name != name:
             message = f"the name '{profile.metadata.name}' differs from the file's, '{name}'"
             raise Refused([Diagnostic("C003", message, document.locate(("metadata", "name")))])

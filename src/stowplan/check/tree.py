@@ -135,6 +135,7 @@ def _check_documents(
             found += check_profile(document, catalog)
         elif _is_object(data):
             manifests.append(document)
+    found = list(dict.fromkeys(found))  # a broken profile is met again wherever another names it
     return found + check_bundle(manifests, version, plan, catalog)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from stowplan.profiles.fact import Date, Items, Model, Name, Settings, Text
+from stowplan.profiles.fact import Items, Model, Name, Settings, Sourced, Text
 
 PodSecurity = Literal["restricted", "baseline", "privileged"]
 PathType = Literal["", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket", "CharDevice"]
@@ -33,7 +33,7 @@ class PolicyRule(Model):
     verbs: Items[str]
 
 
-class Component(Model):
+class Component(Sourced):
     """One thing that the layer deploys, or that must be on the host before it."""
 
     kind: Literal["DaemonSet", "Deployment", "Job", "Config", "host"]
@@ -51,17 +51,14 @@ class Component(Model):
     """Further values that the layer's templates name."""
     reasons: dict[str, Text] = {}
     """Each privilege with its reason."""
-    source: Text
-    as_of: Annotated[Date, Field(alias="as_of")]
 
 
-class PodCounts(Model):
+class PodCounts(Sourced):
     """Devices that one pod may ask for."""
 
     single: Items[int]
     distributed: Items[int] = ()
     """For a pod that is one of several of a group; empty: as `single`."""
-    source: Text
 
 
 class ServerLayer(Model):

@@ -7,6 +7,8 @@ from typing import Annotated, Generic, Literal, Self, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic.alias_generators import to_camel
 
+from stowplan.profiles.source import Source, is_derived, is_missing
+
 T = TypeVar("T")
 
 Confidence = Literal["primary", "secondary", "estimate"]
@@ -32,26 +34,33 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_camel)
 
 
-class Claim(Model):
-    """What another source says of the same thing."""
+class Said(Model):
+    """Who says something, when it was read, and how sure that is."""
 
-    value: JsonValue
-    source: Text
-    as_of: Annotated[Date | None, Field(alias="as_of")] = None
-    confidence: Confidence | None = None
-    note: str = ""
-
-
-class Sourced(Model):
-    """Provenance of one number, or of a group of numbers that one source gives together."""
-
-    source: Text
-    """Document, repository at a commit, or log; "assumption" or how it was computed for an estimate."""
+    source: Source
+    """What a reader can open; "measured by ...", "computed from ...", "assumption" or "estimate" where nobody can."""
     as_of: Annotated[Date, Field(alias="as_of")]
     """Date of the source that was read."""
     confidence: Confidence
     """primary: vendor, engine code or hardware log; secondary: press, third party; estimate: computed."""
     note: str = ""
+
+    @model_validator(mode="after")
+    def _derived_is_an_estimate(self) -> Self:
+        if is_derived(self.source) and self.confidence != "estimate":
+            raise ValueError("what is computed, assumed or estimated has the confidence estimate")
+        return self
+
+
+class Claim(Said):
+    """What another source says of the same thing."""
+
+    value: JsonValue
+
+
+class Sourced(Said):
+    """Provenance of one number, or of a group of numbers that one source gives together."""
+
     conflicts: Items[Claim] = ()
     """What other sources say; all are kept."""
     used_because: str = ""
@@ -61,9 +70,13 @@ class Sourced(Model):
     def _provenance(self) -> Self:
         if self.conflicts and not self.used_because:
             raise ValueError("a fact with conflicts says in usedBecause why its own value is used")
-        if "recall" in self.source.lower().split():
-            raise ValueError("a value from memory is not a fact: look it up, or leave the value null")
+        if is_missing(self.source) and self._states():
+            raise ValueError("a value has a source: where none was found, the value is null")
         return self
+
+    def _states(self) -> bool:
+        """Whether it says anything; what is unknown may go without a source."""
+        return True
 
 
 class Bounds(Model):
@@ -87,3 +100,6 @@ class Fact(Sourced, Generic[T]):
         if self.value is None and not self.settled_by:
             raise ValueError("an unknown value says in settledBy what would settle it")
         return self
+
+    def _states(self) -> bool:
+        return self.value is not None

@@ -20,6 +20,9 @@ class Formats(Sourced):
     missing: Items[NumberFormat] = ()
     """Known not to run; a format in none of the three lists is unknown."""
 
+    def _states(self) -> bool:
+        return bool(self.native or self.fallback or self.missing)
+
 
 class ChipSpec(Model):
     """One device as the driver, the engine and Kubernetes count it."""

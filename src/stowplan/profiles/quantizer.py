@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from stowplan.profiles.fact import Date, Items, Model, Name, Settings, Text
+from stowplan.profiles.fact import Items, Model, Name, Settings, Sourced, Text
 
 
 class Scheme(Model):
@@ -17,7 +15,7 @@ class Scheme(Model):
     settings: Settings = {}
 
 
-class Policy(Model):
+class Policy(Sourced):
     """Which scheme each tensor class gets; what is not named stays as it is."""
 
     id: Name
@@ -29,11 +27,9 @@ class Policy(Model):
     settings: Settings = {}
     default_because: str = ""
     evidence: Text
-    source: Text
-    as_of: Annotated[Date, Field(alias="as_of")]
 
 
-class Run(Model):
+class Run(Sourced):
     """How the program is run."""
 
     image: str | None
@@ -43,10 +39,9 @@ class Run(Model):
     hours: float
     resumable: bool
     needs_devices: bool
-    note: str = ""
 
 
-class QuantizerSpec(Model):
+class QuantizerSpec(Sourced):
     """One toolchain."""
 
     title: Text
@@ -59,5 +54,3 @@ class QuantizerSpec(Model):
     run: Run | None
     read_by: dict[Name, Items[Text]] = {}
     """Engine to the scheme names that its loader registers."""
-    source: Text
-    as_of: Annotated[Date, Field(alias="as_of")]

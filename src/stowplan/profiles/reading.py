@@ -30,30 +30,38 @@ _SENTENCES = {
     "less_than_equal": "{input} is more than the most allowed, {le}",
     "value_error": "{error}",
 }
-_HINTS = {"string_type": "quote it: YAML reads a bare number, true, false or null as that"}
+_HINTS = {
+    "string_type": "quote it: YAML reads a bare number, true, false or null as that",
+    "source_form": (
+        "give a URL, 'owner/repo@commit path', 'owner/repo issue 12', 'arXiv 2407.00079' or 'package 1.2.0 wheel'; or begin with "
+        "'measured by WHO, DATE', 'stated by WHO, DATE', 'agreed with WHO, DATE', 'computed from', 'assumption' or 'estimate'"
+    ),
+}
 
 
-def read_profile(document: Document, *, kind: str | None = None, code: str = "P004") -> Profile[Any]:
+def read_profile(document: Document, *, kind: str | None = None) -> Profile[Any]:
     """Validate one document as the kind it says it is (and, where given, must be).
 
     Raises:
         Refused: with every problem of the document.
     """
-    found = _kind_of(document, kind, code)
+    found = _kind_of(document, kind)
     try:
         return found.model.model_validate(document.data)
     except ValidationError as error:
-        raise Refused(_diagnostics(error, document, found.model, code)) from None
+        raise Refused(_diagnostics(error, document, found.model)) from None
 
 
-def _kind_of(document: Document, expected: str | None, code: str) -> Kind:
+def _kind_of(document: Document, expected: str | None) -> Kind:
     data = document.data
     if not isinstance(data, dict):
         got = "nothing" if data is None else _describe(data)
         raise Refused(
             [
                 Diagnostic(
-                    code, f"expected a mapping with apiVersion, kind, metadata and spec, got {got}", document.locate(())
+                    "P004",
+                    f"expected a mapping with apiVersion, kind, metadata and spec, got {got}",
+                    document.locate(()),
                 )
             ],
             unreadable=data is None,
@@ -64,25 +72,25 @@ def _kind_of(document: Document, expected: str | None, code: str) -> Kind:
             said = f"'{value}' is not" if key in data else f"'{key}' is missing; it must be"
             message = f"{said} {' or '.join(known)}" if len(known) == 1 else f"{said} one of {', '.join(known)}"
             hint = did_you_mean(str(value), known)
-            raise Refused([Diagnostic(code, message, document.locate((key,)), hint=hint)])
+            raise Refused([Diagnostic("P004", message, document.locate((key,)), hint=hint)])
     return KINDS[data["kind"]]
 
 
-def _diagnostics(error: ValidationError, document: Document, model: type[BaseModel], code: str) -> Iterator[Diagnostic]:
+def _diagnostics(error: ValidationError, document: Document, model: type[BaseModel]) -> Iterator[Diagnostic]:
     for detail in error.errors(include_url=False):
         loc, kind = detail["loc"], detail["type"]
         if kind == "extra_forbidden":
             field = str(loc[-1])
             yield Diagnostic(
-                code,
+                "P004",
                 f"unknown field '{field}'",
                 document.locate(loc, key=True),
                 hint=did_you_mean(field, _fields_at(model, loc[:-1])),
             )
         elif kind == "missing":
-            yield Diagnostic(code, f"the field '{loc[-1]}' is missing", document.locate(loc[:-1], key=True))
+            yield Diagnostic("P004", f"the field '{loc[-1]}' is missing", document.locate(loc[:-1], key=True))
         else:
-            yield Diagnostic(code, _sentence(detail), document.locate(loc), hint=_hint(detail))
+            yield Diagnostic("P004", _sentence(detail), document.locate(loc), hint=_hint(detail))
 
 
 def _sentence(detail: ErrorDetails) -> str:
@@ -99,7 +107,7 @@ def _hint(detail: ErrorDetails) -> str:
         return did_you_mean(str(detail["input"]), known)
     if detail["type"] == "string_type" and isinstance(detail["input"], bool | int | float):
         return _HINTS["string_type"]
-    return ""
+    return _HINTS["source_form"] if detail["type"] == "source_form" else ""
 
 
 def _describe(value: object) -> str:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from stowplan.profiles.fact import Date, Items, Model, Name, Settings, Text
 from stowplan.profiles.rule import Set
+from stowplan.profiles.source import Source
 
 Evidence = Literal[
     "recipe_hw_verified",
@@ -73,5 +74,5 @@ class RecipeSpec(Model):
     evidence: Evidence
     published: Settings = {}
     differences: Items[Difference] = ()
-    sources: Items[Text]
+    sources: Annotated[Items[Source], Field(min_length=1)]
     as_of: Annotated[Date, Field(alias="as_of")]

@@ -147,7 +147,7 @@ class Size(Sourced):
     """False where the source rounds."""
 
 
-class Checkpoint(Model):
+class Checkpoint(Sourced):
     """Published weights of a variant, by tensor class or `class.part`."""
 
     id: Text
@@ -167,8 +167,6 @@ class Checkpoint(Model):
     size: Size | None = None
     revision: str | None = None
     """Commit to download; null: not known here, the site pins it."""
-    source: Text
-    as_of: Annotated[Date, Field(alias="as_of")]
 
 
 class VariantSpec(Model):
