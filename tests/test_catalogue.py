@@ -337,3 +337,15 @@ def test_check_finds_a_flag_of_a_recipe_that_no_version_knows(overlay: Overlay, 
     assert ended.code == 1
     assert "error[C006]: vllm has no flag --max-model-length in any version" in ended.out
     assert "did you mean '--max-model-len'?" in ended.out
+
+
+def test_check_finds_a_block_that_an_architecture_does_not_describe(overlay: Overlay, run: Run) -> None:
+    checkpoints = copy.deepcopy(
+        overlay.shipped.variants.entry("deepseek-v4-flash-0731").document.data["spec"]["checkpoints"]
+    )
+    checkpoints[0]["adds"] = ["draft_vocabularies"]
+    overlay.copy("variants", "deepseek-v4-flash-0731", "ours", checkpoints=checkpoints)
+    ended = run("check", overlay.folder)
+    assert ended.code == 1
+    assert "error[C004]: unknown block 'draft_vocabularies'" in ended.out
+    assert "did you mean 'draft_vocabulary'?" in ended.out
