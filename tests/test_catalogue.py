@@ -105,6 +105,10 @@ def test_every_server_is_served_by_a_device_layer_or_says_nothing_of_kubernetes(
 
 NOT_ACCEPTED = {
     (
+        "recipes-flash-0731-dgx-spark-gb10-mn-tp",
+        "dgx-spark",
+    ): "tensor parallel over two hosts, as below, with a community build of the engine under a floating tag",
+    (
         "recipes-pro-0813-gb200-mn-tep",
         "gb200-nvl72-tray",
     ): "tensor parallel over two trays: vLLM's start by host number is not rendered",
@@ -179,6 +183,17 @@ def test_a_new_chip_and_server_are_files(overlay: Overlay, catalog: Catalog) -> 
     assert made.verdict == "derived"
     assert made.chosen and made.chosen.fit.device_bytes == 200_000 * 2**20
     assert made.layer and made.layer.name == "plugin-of-ours"
+
+
+def test_tables_kept_in_the_host_s_memory_count_where_the_device_shares_it(overlay: Overlay, catalog: Catalog) -> None:
+    pins = {"layout": {"tp": 4, "dp": 1, "ep": 1, "pp": 1}, "nodes": 1}
+    apart = planned_in(catalog, "deepseek-v4.1-flash", "gb300-nvl72-tray", "chat-short", **pins)
+    overlay.copy("chips", "gb300-nvl72", "gb300-nvl72", unifiedMemory=True)
+    shared = planned_in(overlay.catalog, "deepseek-v4.1-flash", "gb300-nvl72-tray", "chat-short", **pins)
+    before, after = apart.candidates[0].fit, shared.candidates[0].fit
+    assert before.host_pinned > 190e9
+    assert (after.host_pinned, "engram" in before.weights, "engram" in after.weights) == (0, False, True)
+    assert after.weights_total - before.weights_total == before.host_pinned
 
 
 def test_a_new_variant_is_a_file(overlay: Overlay) -> None:

@@ -73,9 +73,7 @@ SAME = {"--tp": "--tensor-parallel-size", "--dp": "--dp-size", "-tp": "--tensor-
 RESOLVED = {"$3": "dp", "${DP_SIZE}": "dp", "$7": "tp", "${TP_SIZE}": "tp"}
 """Variables of documents whose value the role's parallelism gives."""
 
-NOT_YET = {
-    "recipes-flash-0731-dgx-spark-gb10-mn-tp": "the catalogue has no profile of GB10, and the engine is a community build"
-}
+NOT_YET: dict[str, str] = {}
 """Commands that are not reproduced yet, with the reason; an entry that is no longer needed fails the test."""
 
 Key = tuple[str, ...]
