@@ -22,6 +22,7 @@ from stowplan.plan.model import Plan
 from stowplan.plan.planner import plan
 from stowplan.profiles.kinds import KINDS
 from stowplan.profiles.pairing import PairingSpec
+from stowplan.profiles.schema import json_schema
 
 PROFILES = ROOT / "profiles"
 FILES = sorted(PROFILES.rglob("*.yaml"))
@@ -210,6 +211,32 @@ def test_a_new_use_case_is_a_file(overlay: Overlay, catalog: Catalog) -> None:
     )
     made = planned_in(overlay.catalog, "deepseek-v4-flash-0731", "hgx-h200", "letters")
     assert made.chosen and made.chosen.fit.tuning.max_model_len == 4352  # 3,000 in and 1,120 out, in steps of 256
+
+
+def test_a_use_case_of_one_s_own_is_ten_lines(overlay: Overlay) -> None:
+    """As the how-to writes it; without the reuse it is nine, and nothing is reused."""
+    text = (ROOT / "docs" / "how-to" / "own-use-case.md").read_text(encoding="utf-8")
+    lines = text.split("```yaml\n# profiles/use-cases/ticket-triage.yaml\n")[1].split("```")[0].splitlines()
+    assert len(lines) == 10
+    assert max(map(len, lines)) <= 120
+    folder = overlay.folder / "use-cases"
+    folder.mkdir(parents=True)
+    (folder / "ticket-triage.yaml").write_text("\n".join(lines), encoding="utf-8")
+    least = "\n".join(line for line in lines if "prefixReuse" not in line)
+    (folder / "least.yaml").write_text(least.replace("ticket-triage", "least"), encoding="utf-8")
+    made = {n: planned_in(overlay.catalog, "deepseek-v4-flash", "hgx-h200", n) for n in ("ticket-triage", "least")}
+    assert {plan.verdict for plan in made.values()} == {"documented"}
+    assert overlay.catalog.use_cases["least"].prefix_reuse.value == 0
+    first, second = (plan.chosen for plan in made.values())
+    assert first and second
+    assert first.estimate.ttft_ms[0] < second.estimate.ttft_ms[0]
+
+
+def test_a_default_of_a_use_case_is_stated_in_its_schema() -> None:
+    spec = json_schema("UseCase")["definitions"]["UseCaseSpec"]
+    optional = [name for name in spec["properties"] if name not in spec["required"]]
+    assert sorted(optional) == ["contextLimit", "description", "prefixReuse", "variantKinds"]
+    assert all("Default: " in spec["properties"][name]["description"] for name in optional)
 
 
 def test_a_new_engine_version_is_a_line_in_a_file(overlay: Overlay, catalog: Catalog) -> None:
