@@ -29,6 +29,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-error-pages", action="store_true", help="Rewrite the answers in tests/errors.")
 
 
+IN_SUMMARY = "in summary"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Lines that tests put into the summary, whichever process they ran in."""
+    reports = [r for outcome in ("passed", "failed") for r in terminalreporter.getreports(outcome)]
+    for line in (text for r in reports for name, text in r.user_properties if name == IN_SUMMARY):
+        terminalreporter.write_line(str(line))
+
+
 class Ended(NamedTuple):
     """How a command ended."""
 
@@ -43,6 +53,7 @@ class Ended(NamedTuple):
 
 Run = Callable[..., Ended]
 Files = Callable[[Mapping[str, str | bytes]], Path]
+InSummary = Callable[[str], None]
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +65,12 @@ def catalog() -> Catalog:
 def plans(catalog: Catalog) -> dict[str, Plan]:
     """The plan of every shipped pairing."""
     return {name: plan(read_pairing(path, catalog)) for name, path in sorted(catalog.pairings.files.items())}
+
+
+@pytest.fixture
+def in_summary(record_property: Callable[[str, object], None]) -> InSummary:
+    """Put a line into the summary of the run; what a test prints is lost with several processes."""
+    return lambda line: record_property(IN_SUMMARY, line)
 
 
 @pytest.fixture

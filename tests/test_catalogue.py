@@ -22,6 +22,7 @@ from stowplan.plan.model import Plan
 from stowplan.plan.planner import plan
 from stowplan.profiles.kinds import KINDS
 from stowplan.profiles.pairing import PairingSpec
+from stowplan.profiles.schema import json_schema
 
 PROFILES = ROOT / "profiles"
 FILES = sorted(PROFILES.rglob("*.yaml"))
@@ -105,6 +106,10 @@ def test_every_server_is_served_by_a_device_layer_or_says_nothing_of_kubernetes(
 
 NOT_ACCEPTED = {
     (
+        "recipes-flash-0731-dgx-spark-gb10-mn-tp",
+        "dgx-spark",
+    ): "tensor parallel over two hosts, as below, with a community build of the engine under a floating tag",
+    (
         "recipes-pro-0813-gb200-mn-tep",
         "gb200-nvl72-tray",
     ): "tensor parallel over two trays: vLLM's start by host number is not rendered",
@@ -187,6 +192,17 @@ def test_a_new_chip_and_server_are_files(overlay: Overlay, catalog: Catalog) -> 
     assert made.layer and made.layer.name == "plugin-of-ours"
 
 
+def test_tables_kept_in_the_host_s_memory_count_where_the_device_shares_it(overlay: Overlay, catalog: Catalog) -> None:
+    pins = {"layout": {"tp": 4, "dp": 1, "ep": 1, "pp": 1}, "nodes": 1}
+    apart = planned_in(catalog, "deepseek-v4.1-flash", "gb300-nvl72-tray", "chat-short", **pins)
+    overlay.copy("chips", "gb300-nvl72", "gb300-nvl72", unifiedMemory=True)
+    shared = planned_in(overlay.catalog, "deepseek-v4.1-flash", "gb300-nvl72-tray", "chat-short", **pins)
+    before, after = apart.candidates[0].fit, shared.candidates[0].fit
+    assert before.host_pinned > 190e9
+    assert (after.host_pinned, "engram" in before.weights, "engram" in after.weights) == (0, False, True)
+    assert after.weights_total - before.weights_total == before.host_pinned
+
+
 def test_a_new_variant_is_a_file(overlay: Overlay) -> None:
     overlay.copy("variants", "deepseek-v4-flash-0731", "deepseek-v4-flash-next", title="Next")
     made = planned_in(overlay.catalog, "deepseek-v4-flash-next", "hgx-h200", "chat")
@@ -201,6 +217,32 @@ def test_a_new_use_case_is_a_file(overlay: Overlay, catalog: Catalog) -> None:
     )
     made = planned_in(overlay.catalog, "deepseek-v4-flash-0731", "hgx-h200", "letters")
     assert made.chosen and made.chosen.fit.tuning.max_model_len == 4352  # 3,000 in and 1,120 out, in steps of 256
+
+
+def test_a_use_case_of_one_s_own_is_ten_lines(overlay: Overlay) -> None:
+    """As the how-to writes it; without the reuse it is nine, and nothing is reused."""
+    text = (ROOT / "docs" / "how-to" / "own-use-case.md").read_text(encoding="utf-8")
+    lines = text.split("```yaml\n# profiles/use-cases/ticket-triage.yaml\n")[1].split("```")[0].splitlines()
+    assert len(lines) == 10
+    assert max(map(len, lines)) <= 130
+    folder = overlay.folder / "use-cases"
+    folder.mkdir(parents=True)
+    (folder / "ticket-triage.yaml").write_text("\n".join(lines), encoding="utf-8")
+    least = "\n".join(line for line in lines if "prefixReuse" not in line)
+    (folder / "least.yaml").write_text(least.replace("ticket-triage", "least"), encoding="utf-8")
+    made = {n: planned_in(overlay.catalog, "deepseek-v4-flash", "hgx-h200", n) for n in ("ticket-triage", "least")}
+    assert {plan.verdict for plan in made.values()} == {"documented"}
+    assert overlay.catalog.use_cases["least"].prefix_reuse.value == 0
+    first, second = (plan.chosen for plan in made.values())
+    assert first and second
+    assert first.estimate.ttft_ms[0] < second.estimate.ttft_ms[0]
+
+
+def test_a_default_of_a_use_case_is_stated_in_its_schema() -> None:
+    spec = json_schema("UseCase")["definitions"]["UseCaseSpec"]
+    optional = [name for name in spec["properties"] if name not in spec["required"]]
+    assert sorted(optional) == ["contextLimit", "description", "prefixReuse", "variantKinds"]
+    assert all("Default: " in spec["properties"][name]["description"] for name in optional)
 
 
 def test_a_new_engine_version_is_a_line_in_a_file(overlay: Overlay, catalog: Catalog) -> None:
@@ -343,3 +385,15 @@ def test_check_finds_a_flag_of_a_recipe_that_no_version_knows(overlay: Overlay, 
     assert ended.code == 1
     assert "error[C006]: vllm has no flag --max-model-length in any version" in ended.out
     assert "did you mean '--max-model-len'?" in ended.out
+
+
+def test_check_finds_a_block_that_an_architecture_does_not_describe(overlay: Overlay, run: Run) -> None:
+    checkpoints = copy.deepcopy(
+        overlay.shipped.variants.entry("deepseek-v4-flash-0731").document.data["spec"]["checkpoints"]
+    )
+    checkpoints[0]["adds"] = ["draft_vocabularies"]
+    overlay.copy("variants", "deepseek-v4-flash-0731", "ours", checkpoints=checkpoints)
+    ended = run("check", overlay.folder)
+    assert ended.code == 1
+    assert "error[C004]: unknown block 'draft_vocabularies'" in ended.out
+    assert "did you mean 'draft_vocabulary'?" in ended.out

@@ -29,7 +29,19 @@ from stowplan.versions import in_range
 FACTS = ROOT.parent / "shared" / "facts" / "documented-pairings.yaml"
 pytestmark = pytest.mark.skipif(not FACTS.exists(), reason="the documented pairings are not beside this checkout")
 
-NOT_SERVING = {"assembled": "no verbatim command", "benchmark_harness": "a benchmark's harness, for calibration"}
+NOT_SERVING = {"assembled": "no verbatim command"}
+OFF = "the prefix cache is off and the length is the sweep's variable"
+SWEEPS = {
+    "infx-pro-h200-tp8-mtp": OFF,
+    "infx-pro-h200-dep8": OFF,
+    "infx-pro-h200-sglang-tp8-mtp": "the radix cache is off and the running requests are computed from the sweep's load",
+    "infx-pro-mi300x-tp8": OFF,
+    "infx-pro-mi355x-atom-dpattn": "the prefix cache is off and the sequences are the sweep's load",
+    "infx-pro-b200-trt-mtp": "a branch's private image, and the file of options that the script writes is not in the facts",
+    "infx-pro-gb200-sglang-2p1d-mtp": "every request is made to miss the radix cache",
+    "infx-pro-gb200-llmd-1p1d-megamoe": "the prefix cache is off",
+}
+"""Steps of a benchmark's sweep, which measure an engine and serve nobody; their numbers are for calibration."""
 HELD = {"recipe_hw_verified", "cookbook_verified", "ci_baseline", "vendor_recipe_benchmarked"}
 """Evidence of which nothing may be left that is not reproduced."""
 
@@ -73,9 +85,7 @@ SAME = {"--tp": "--tensor-parallel-size", "--dp": "--dp-size", "-tp": "--tensor-
 RESOLVED = {"$3": "dp", "${DP_SIZE}": "dp", "$7": "tp", "${TP_SIZE}": "tp"}
 """Variables of documents whose value the role's parallelism gives."""
 
-NOT_YET = {
-    "recipes-flash-0731-dgx-spark-gb10-mn-tp": "the catalogue has no profile of GB10, and the engine is a community build"
-}
+NOT_YET: dict[str, str] = {}
 """Commands that are not reproduced yet, with the reason; an entry that is no longer needed fails the test."""
 
 Key = tuple[str, ...]
@@ -104,10 +114,18 @@ class Comparison:
 def rows() -> dict[str, dict[str, Any]]:
     """The documented serving commands by the name of their recipe: names here have no underscores."""
     data = yaml.load(FACTS.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["pairings"]
-    commands = [row for row in data if row["evidence"] not in NOT_SERVING]
+    commands = [row for row in data if row["evidence"] not in NOT_SERVING and row["id"] not in SWEEPS]
     return {
         row["id"].replace("_", "-"): row for row in commands if any(role.get("flags") for role in row["roles"].values())
     }
+
+
+def test_a_benchmark_s_command_is_a_recipe_unless_it_is_a_step_of_a_sweep() -> None:
+    data = yaml.load(FACTS.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["pairings"]
+    benchmarks = {row["id"] for row in data if row["evidence"] == "benchmark_harness"}
+    assert benchmarks - {*SWEEPS} == {"recipes-v41-mi355x-tp4-agentx"}
+    assert {*SWEEPS} <= benchmarks
+    assert benchmarks - {*SWEEPS} <= {*rows()}
 
 
 def the_server(recipe: RecipeSpec, catalog: Catalog) -> str:

@@ -205,7 +205,7 @@ def test_a_variant_tells_what_runs_it_with_which_parsers_and_drafts(run: Run) ->
     assert "runs.vllm-ascend from 0.25.0 chipFamilies ascend-a2, ascend-a3; draft dspark; versions >=0.25.0" in shown
     assert "parsers.sglang --tool-call-parser deepseekv4, --reasoning-parser deepseek-v4" in shown
     assert "draftModules.dspark 10.863 GB" in shown
-    assert "routed_experts int8-channel 277.386" in shown
+    assert "routed_experts int8-channel-offset" in shown
     assert "namedBy.pairings v4-flash-0731.hgx-h200.coding-agent" in shown
 
 
@@ -214,7 +214,7 @@ def test_an_engine_shows_what_only_its_file_used_to(run: Run) -> None:
     for part in (
         "versions.0.23.0.stack.ascend libraries: CANN 9.1.0, torch 2.10.0, torch_npu 2.10.0.post4,",
         "ascend-a3 quay.io/ascend/vllm-ascend:v0.23.0-a3",
-        "knownBad.a3-pd-0-26-rc1 versions ==0.26.0rc1; when mode disaggregated, chipFamily ascend-a3",
+        "knownBad.a3-pd-0-26-rc1",
         "rules.int8-weights when: chipFamily ascend-int8, checkpointFormat w8a8 or w4a8",
         "set.flags: --quantization ascend",
         "layoutRules.no-pipeline method: pp-at-most numbers: 1",
@@ -258,7 +258,7 @@ def test_checkpoints_are_listed_over_all_variants(run: Run, catalog: Catalog) ->
     assert len(rows) == sum(len(spec.checkpoints) for spec in catalog.variants.values())
     native, quantized = rows["deepseek-ai/DeepSeek-V4-Flash-0731"], rows["Eco-Tech/DeepSeek-V4-Flash-w8a8-mtp"]
     assert (native["gb"], native["size"], native["computedGb"]) == (166.9, "published", 166.9)
-    assert (quantized["variant"], quantized["gb"], quantized["size"]) == ("deepseek-v4-flash", 295.8, "computed")
+    assert (quantized["variant"], quantized["gb"], quantized["size"]) == ("deepseek-v4-flash", 296.2, "computed")
     assert quantized["hubs"] == ["modelscope"]
     assert {row["size"] for row in rows.values()} == {"published", "published, rounded", "computed"}
 

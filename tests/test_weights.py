@@ -5,25 +5,17 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from conftest import InSummary
 
 from stowplan.catalog import Catalog
 from stowplan.fit.weights import weights
 from stowplan.profiles.recipe import Layout
 from stowplan.profiles.variant import Checkpoint
 
-WIDER = {
-    "Eco-Tech/DeepSeek-V4.1-Flash-w8a8": (
-        0.01,
-        "a whole repository; the formats of its tensors are known from notes only",
-    ),
-}
-"""Checkpoints with an exact published size that the shapes do not meet to 0.1 %."""
-
 TO_A_THOUSANDTH = (
     "deepseek-ai/DeepSeek-V4-Flash",
     "deepseek-ai/DeepSeek-V4-Pro",
     "deepseek-ai/DeepSeek-V4-Pro-DSpark",
-    "timur136/DeepSeek-V4.1-Flash-FP8",
     "canada-quant/DeepSeek-V4-Pro-NVFP4-FP8-MTP",
     "MJPansa/DeepSeek-V4-Flash-0731-NVFP4",
 )
@@ -70,20 +62,19 @@ def computed(catalog: Catalog, variant: str, checkpoint: Checkpoint) -> int:
 
 
 def allowed(checkpoint: Checkpoint) -> float:
-    if checkpoint.id in WIDER:
-        return WIDER[checkpoint.id][0]
     exact = checkpoint.size is not None and checkpoint.size.exact
     return 0.001 if exact or checkpoint.id in TO_A_THOUSANDTH else 0.02
 
 
-def test_shapes_reproduce_every_published_size(catalog: Catalog) -> None:
+def test_shapes_reproduce_every_published_size(catalog: Catalog, in_summary: InSummary) -> None:
     wrong = []
-    print(f"\n{'checkpoint':46} {'computed':>18} {'published':>18} {'error':>10}")
+    in_summary(f"{'size of a checkpoint':46} {'computed':>17} {'published':>17} {'error':>9}")
     for variant, checkpoint in published(catalog):
         assert checkpoint.size
         total, said = computed(catalog, variant, checkpoint), checkpoint.size.bytes
         error = total / said - 1
-        print(f"{checkpoint.id:46} {total:18,} {said:18,} {error:+10.4%}")
+        exactly = "" if checkpoint.size.exact else "  rounded"
+        in_summary(f"{checkpoint.id:46} {total:17,} {said:17,} {error:+9.4%}{exactly}")
         if abs(error) > allowed(checkpoint):
             wrong.append((checkpoint.id, f"{error:+.4%}"))
     assert wrong == []
@@ -91,8 +82,8 @@ def test_shapes_reproduce_every_published_size(catalog: Catalog) -> None:
 
 def test_enough_sizes_are_published_for_the_shapes_to_be_tested(catalog: Catalog) -> None:
     known = {checkpoint.id: checkpoint.size for _, checkpoint in published(catalog)}
-    assert {*TO_A_THOUSANDTH, *WIDER} <= {*known}
-    assert sum(1 for size in known.values() if size and size.exact) >= 5
+    assert {*TO_A_THOUSANDTH} <= {*known}
+    assert sum(1 for size in known.values() if size and size.exact) >= 6
 
 
 @pytest.mark.parametrize("variant", CLASSES)
@@ -116,6 +107,25 @@ def test_flash_has_its_published_parameters(catalog: Catalog) -> None:
     native = catalog.variants["deepseek-v4-flash"].checkpoints[0]
     total = sum(group.parameters for group in weights(architecture, native, None).groups)
     assert total == pytest.approx(284.33e9, rel=0.001)
+
+
+def test_a_checkpoint_holds_the_blocks_that_it_adds_to_its_draft(catalog: Catalog) -> None:
+    """QuaRot rotates the trunk's embedding and head, so that the W8A8 checkpoint of V4.1 repeats both for the draft."""
+    architecture = catalog.architecture("deepseek-v4.1-flash")
+    made = next(c for c in catalog.variants["deepseek-v4.1-flash"].checkpoints if c.adds == ("draft_vocabulary",))
+    plain = made.model_copy(update={"adds": (), "id": "plain"})
+    vocabulary = 2 * 2 * architecture.numbers["vocab"] * architecture.numbers["hidden"]
+    assert weights(architecture, made, "dspark").total - weights(architecture, plain, "dspark").total == vocabulary
+    assert weights(architecture, made, None).total == weights(architecture, plain, None).total
+
+
+def test_a_tensor_of_the_published_w8a8_has_scale_and_offset(catalog: Catalog) -> None:
+    """The published tables list 142,494 tensors of 47,498 linears, and 56 floating ones in the draft."""
+    architecture = catalog.architecture("deepseek-v4.1-flash")
+    made = next(c for c in catalog.variants["deepseek-v4.1-flash"].checkpoints if c.format == "w8a8")
+    groups = weights(architecture, made, "dspark").groups
+    assert 3 * sum(g.count for g in groups if g.storage == "int8-channel-offset") == 142_494
+    assert sum(g.count for g in groups if g.draft and not g.storage.startswith("int8")) == 56
 
 
 @pytest.mark.parametrize("layout", [(1, 8, 8), (8, 1, 8), (8, 1, 1), (2, 4, 8)])

@@ -44,6 +44,18 @@ def _variant(spec: VariantSpec, catalog: Catalog) -> Iterator[_Finding]:
     for index, checkpoint in enumerate(spec.checkpoints):
         if checkpoint.converted:
             yield from _known(checkpoint.converted, catalog.quantizers, "quantizer", "checkpoints", index, "converted")
+        yield from _added_blocks(spec, index, catalog)
+
+
+def _added_blocks(spec: VariantSpec, index: int, catalog: Catalog) -> Iterator[_Finding]:
+    """Blocks that a checkpoint adds and that its architecture does not describe."""
+    name = spec.architecture_of
+    described = catalog.variants[name].architecture if name and name in catalog.variants else spec.architecture
+    blocks = described.blocks if described else {}
+    for place, block in enumerate(spec.checkpoints[index].adds):
+        if block not in blocks:
+            path = ("checkpoints", index, "adds", place)
+            yield "C004", f"unknown block '{block}'", path, did_you_mean(block, blocks)
 
 
 def _recipe(spec: RecipeSpec, catalog: Catalog) -> Iterator[_Finding]:

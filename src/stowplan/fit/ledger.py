@@ -108,6 +108,7 @@ class Fitter:
     device_bytes: int
     memory_per_device_gib: float
     draft: Draft | None
+    unified_memory: bool
 
     @cached_property
     def hidden(self) -> int:
@@ -117,7 +118,7 @@ class Fitter:
     def fit(self, context: Context, layout: Layout, devices_per_node: int, tuning: Tuning) -> Fit:
         """Fill one device and one host."""
         memory = self.memory
-        pinned = _host_classes(memory.host_classes, context)
+        pinned = frozenset() if self.unified_memory else _host_classes(memory.host_classes, context)
         on_device = self.weights.on_device(layout, experts_over_group=memory.experts_over_group)
         weights = {name: size for name, size in on_device.items() if name not in pinned}
         overhead = most_special(memory.overheads, context)

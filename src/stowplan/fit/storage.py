@@ -2,6 +2,8 @@
 
 Sources: OCP Microscaling Formats (MX) v1.0 for 32-element groups with one E8M0 scale; NVFP4 has
 16-element groups with one E4M3 scale; the others are the layouts that the checkpoints' headers show.
+An output channel of integers has float32 values beside it: its scale, and in some checkpoints an offset,
+which is there (as zeros) for symmetric weights too.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from math import ceil, prod
 MX_GROUP = 32
 NV_GROUP = 16
 INT4_GROUP = 32
+INT4_WIDE_GROUP = 128
+FLOAT = 4
 
 
 def _grouped(bits: int, group: int, scale: int) -> Callable[[int, int, int, int], int]:
@@ -20,6 +24,10 @@ def _grouped(bits: int, group: int, scale: int) -> Callable[[int, int, int, int]
 
 def _plain(size: int) -> Callable[[int, int, int, int], int]:
     return lambda rows, columns, _block, _scale: rows * columns * size
+
+
+def _channel(bits: int, floats: int) -> Callable[[int, int, int, int], int]:
+    return lambda rows, columns, _block, _scale: rows * columns * bits // 8 + rows * floats * FLOAT
 
 
 def _blocks(rows: int, columns: int, block: int, scale: int) -> int:
@@ -35,9 +43,12 @@ _BYTES: dict[str, Callable[[int, int, int, int], int]] = {
     "mxfp8": _grouped(8, MX_GROUP, 1),
     "mxfp4": _grouped(4, MX_GROUP, 1),
     "nvfp4": _grouped(4, NV_GROUP, 1),
-    "int8-channel": lambda rows, columns, _block, _scale: rows * columns + 4 * rows,
-    "int4-channel": lambda rows, columns, _block, _scale: rows * columns // 2 + 4 * rows,
+    "int8-row": _grouped(8, MX_GROUP, FLOAT),
+    "int8-channel": _channel(8, floats=1),
+    "int8-channel-offset": _channel(8, floats=2),
+    "int4-channel-offset": _channel(4, floats=2),
     "int4-group": _grouped(4, INT4_GROUP, 2),
+    "int4-group128": _grouped(4, INT4_WIDE_GROUP, 2),
 }
 
 

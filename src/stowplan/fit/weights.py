@@ -11,7 +11,7 @@ from math import ceil, prod
 from stowplan.fit.expression import evaluate
 from stowplan.fit.storage import tensor_bytes
 from stowplan.profiles.recipe import Layout
-from stowplan.profiles.variant import Architecture, Block, Checkpoint, Draft, Split, Stack, Tensor
+from stowplan.profiles.variant import Architecture, Block, Checkpoint, Draft, Split, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +128,18 @@ def _groups(architecture: Architecture, checkpoint: Checkpoint, draft: Draft | N
             block = architecture.blocks[name]
             count = len(layer_set(architecture, stack.where[name], layers)) if name in stack.where else layers
             for tensor in block.tensors:
-                yield _group(architecture, checkpoint, stack, block, tensor, count, draft=of_draft)
+                yield _group(architecture, checkpoint, stack.prefix, block, tensor, count, draft=of_draft)
+    for block in (architecture.blocks[name] for name in checkpoint.adds):
+        of_draft = block.tensor_class == "draft"
+        if draft or not of_draft:
+            for tensor in block.tensors:
+                yield _group(architecture, checkpoint, "", block, tensor, 1, draft=of_draft)
 
 
 def _group(
     architecture: Architecture,
     checkpoint: Checkpoint,
-    stack: Stack,
+    prefix: str,
     block: Block,
     tensor: Tensor,
     layers: int,
@@ -149,7 +154,7 @@ def _group(
     return TensorGroup(
         block.tensor_class,
         tensor.part,
-        stack.prefix + tensor.name,
+        prefix + tensor.name,
         tensor.split,
         storage,
         shape,

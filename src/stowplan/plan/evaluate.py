@@ -46,6 +46,7 @@ class Evaluator:
             device_bytes=self.device_mib * MIB,
             memory_per_device_gib=self.stack.engine.container.memory_per_device.value or 0,
             draft=self.stack.draft,
+            unified_memory=self.pairing.chip.unified_memory,
         )
 
     @cached_property

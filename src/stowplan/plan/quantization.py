@@ -14,9 +14,12 @@ Toolchain = tuple[str, QuantizerSpec, Policy]
 _RUNS_AS = {
     "fp8-block": "fp8",
     "fp8-row": "fp8",
+    "int8-row": "int8",
     "int8-channel": "int8",
-    "int4-channel": "int4",
+    "int8-channel-offset": "int8",
+    "int4-channel-offset": "int4",
     "int4-group": "int4",
+    "int4-group128": "int4",
     "f32": "f32",
     "int64": "int64",
 }

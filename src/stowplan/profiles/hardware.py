@@ -45,6 +45,10 @@ class ChipSpec(Model):
     """Scale-up link of one device, GB/s in one direction."""
     power: Fact[float] | None = None
     """Watt of one device."""
+    unified_memory: bool = False
+    """The device has no memory of its own: what an engine would keep in the host's memory takes the same bytes."""
+    reports: Items[Fact[str]] = ()
+    """Who has run the models of the catalogue on it, where no plan can follow: no command, or no engine here."""
 
 
 class Unit(Model):

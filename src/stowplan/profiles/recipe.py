@@ -21,6 +21,7 @@ Evidence = Literal[
     "platform_doc",
     "community",
     "upstream_pr_test",
+    "benchmark_harness",
 ]
 
 

@@ -39,18 +39,24 @@ class Objectives(Sourced):
     tpot_ms: float
 
 
+NOTHING_REUSED = Fact[float](
+    value=0.0, source="assumption: nothing is reused", as_of="2026-11-23", confidence="estimate"
+)
+
+
 class UseCaseSpec(Model):
-    """One use of a served model."""
+    """One use of a served model; title, lengths, load and objectives must be given, the rest has defaults."""
 
     title: Text
-    description: Text
+    description: str = ""
+    """What is asked and who waits for it. Default: nothing beyond the title; no plan depends on it."""
     input_tokens: Lengths
     output_tokens: Lengths
-    prefix_reuse: Fact[float]
-    """Share of the input tokens that a prefix cache holds, 0 to 1."""
+    prefix_reuse: Fact[float] = NOTHING_REUSED
+    """Share of the input tokens that a prefix cache holds, 0 to 1. Default: 0, the slowest first token."""
     load: Load
     objectives: Objectives
     variant_kinds: Items[VariantKind] = ("chat", "vision")
-    """Kinds of variant that can serve it."""
+    """Kinds of variant that can serve it. Default: those that answer a chat; not base models."""
     context_limit: int | None = None
-    """Requests are cut to this many tokens, input and output together."""
+    """Requests are cut to this many tokens, input and output together. Default: the p99 lengths, uncut."""

@@ -19,9 +19,12 @@ Storage = Literal[
     "mxfp8",
     "mxfp4",
     "nvfp4",
+    "int8-row",
     "int8-channel",
-    "int4-channel",
+    "int8-channel-offset",
+    "int4-channel-offset",
     "int4-group",
+    "int4-group128",
 ]
 TensorClass = Literal[
     "routed_experts",
@@ -159,6 +162,8 @@ class Checkpoint(Sourced):
     """Number formats that the chip must run (natively or by its fallback)."""
     storage: dict[str, Storage] = {}
     """Where it differs from the native format: `class` or `class.part` to storage."""
+    adds: Items[Symbol] = ()
+    """Blocks of the architecture that it holds beside those of the native checkpoint."""
     draft: Draft | None
     families: Items[Name] = ()
     """Chip families that it was made for; empty: any that runs its formats."""
