@@ -86,9 +86,9 @@ def apply_rules(rules: Iterable[Rule], context: Context, engine: str) -> Setting
     return settings
 
 
-def pin_path(key: str, role: str) -> Key:
-    """A pin's key as a path: `flags.--x.inner` (a role before it is taken off); a variable keeps its name whole."""
-    kind, _, rest = key.removeprefix(f"{role}.").partition(".")
+def pin_path(key: str) -> Key:
+    """A pin's key as a path: `flags.--x.inner`; a variable keeps its name whole."""
+    kind, _, rest = key.partition(".")
     return (kind, *(rest.split(".") if kind == "flags" else (rest,)))
 
 
