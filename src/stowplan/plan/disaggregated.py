@@ -12,7 +12,7 @@ from stowplan.plan.choice import rank
 from stowplan.plan.evaluate import Evaluator
 from stowplan.plan.layouts import Placement, placements
 from stowplan.plan.model import Candidate, Recipe, Role, Stack
-from stowplan.plan.settings import Origin, Settings, pin_path
+from stowplan.plan.settings import Origin, pin_path
 from stowplan.profiles.engine import Transfer
 from stowplan.versions import in_range
 
@@ -128,7 +128,7 @@ class PairSearcher:
         handed = transfer(self.evaluator.pairing, self.evaluator.stack)
         if handed is None or handed.sizes is None:
             return role
-        settings = Settings(dict(role.settings.leaves), dict(role.settings.replaced))
+        settings = role.settings.copy()
         origin = Origin("plan", "peer sizes", "each role is told the sizes of both", handed.source)
         for peer in roles:
             path = (*pin_path(handed.sizes.path), peer.name)

@@ -17,10 +17,10 @@ from stowplan.plan.flags import broken_rules, unknown_flags
 from stowplan.plan.layouts import Placement, violations
 from stowplan.plan.model import Candidate, Layer, Reason, Recipe, Role, Stack
 from stowplan.plan.objectives import miss_ratio, missed
-from stowplan.plan.settings import Origin, Settings, apply_rules, pin_path, put_set
+from stowplan.plan.settings import Origin, Settings, apply_rules, in_order, pin_path, put_set
 from stowplan.profiles.engine import Efficiency
 from stowplan.profiles.recipe import Layout
-from stowplan.profiles.rule import Context, holds, most_special
+from stowplan.profiles.rule import Context, LayoutRule, Rule, holds, may_hold, most_special
 from stowplan.versions import in_range
 
 _ROUND_TO = 256
@@ -55,6 +55,18 @@ class Evaluator:
             memory_per_device_gib=self.stack.engine.container.memory_per_device.value or 0,
             draft=self.stack.draft,
         )
+
+    @cached_property
+    def rules(self) -> list[Rule]:
+        """Rules that hold in some layout, in the order in which they are laid on."""
+        anywhere = self.context(Placement(Layout(), 1, 1))
+        return in_order(rule for rule in self.stack.engine.rules if may_hold(rule.when, anywhere))
+
+    @cached_property
+    def layout_rules(self) -> list[LayoutRule]:
+        """Limits that hold in some layout."""
+        anywhere = self.context(Placement(Layout(), 1, 1))
+        return [rule for rule in self.stack.engine.layout_rules if may_hold(rule.when, anywhere)]
 
     @cached_property
     def rates(self) -> Rates:
@@ -116,14 +128,13 @@ class Evaluator:
 
     def legal(self, placement: Placement) -> bool:
         """Whether no unconditional layout rule forbids it: what is not legal is not searched."""
-        rules = [rule for rule in self.stack.engine.layout_rules if not rule.unless]
+        rules = [rule for rule in self.layout_rules if not rule.unless]
         context, pairing = self.context(placement), self.pairing
         return not any(violations(rules, context, placement, pairing.architecture, pairing.server, {}))
 
     def settings(self, context: Context, placement: Placement, recipe: Recipe | None) -> Settings:
         """Rules, then recipe, then what the plan fills in, then the pairing's own pins."""
-        engine, name = self.stack.engine, self.stack.engine_name
-        settings = apply_rules(engine.rules, context, name)
+        settings = apply_rules(self.rules, context, self.stack.engine_name)
         if recipe:
             title, spec = recipe
             put_set(settings, spec.roles[self.role].set, Origin("recipe", title, spec.title, spec.sources[0]))
@@ -227,7 +238,7 @@ class Evaluator:
             message = f"{placement.devices_per_node} devices in one pod are not allowed by {self.layer.name} on {pairing.spec.server}; allowed: {', '.join(str(n) for n in allowed)} ({counts.source})"
             yield Reason("F011", message, {"devices": placement.devices_per_node, "allowed": list(allowed)})
         for broken in violations(
-            engine.layout_rules, context, placement, pairing.architecture, pairing.server, settings.flags
+            self.layout_rules, context, placement, pairing.architecture, pairing.server, settings.flags
         ):
             yield Reason(
                 "F010", f"{broken.message}: {broken.rule.reason} ({broken.rule.source})", {"rule": broken.rule.id}

@@ -112,9 +112,18 @@ class Context:
     nodes: int
 
 
+OF_LAYOUT = frozenset({"role", "tp", "dp", "ep", "nodes"})
+"""Conditions that one layout meets and another of the same stack does not."""
+
+
 def holds(when: When, context: Context) -> bool:
     """Whether all conditions of `when` hold."""
     return all(_holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set)
+
+
+def may_hold(when: When, context: Context) -> bool:
+    """Whether `when` holds in some layout of the same stack."""
+    return all(_holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set - OF_LAYOUT)
 
 
 class Conditional(Protocol):
