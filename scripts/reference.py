@@ -10,14 +10,17 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import typer.main
 from typer.testing import CliRunner
 
 from stowplan import resources
+from stowplan.catalog import Catalog
 from stowplan.check.registry import Check, all_checks
 from stowplan.cli import app
+from stowplan.cli.entry import entry_page
+from stowplan.cli.session import CHECKPOINTS
+from stowplan.cli.tables import markdown_table
 from stowplan.profiles.kinds import KINDS
 from stowplan.profiles.schema import json_schema
 
@@ -29,6 +32,8 @@ LONGEST_LINE, MOST_LINES = 160, 40  # examples about size limits are themselves 
 def pages() -> dict[str, str]:
     """Path below docs/reference to text."""
     made = {f"schemas/{kind.word}.json": json.dumps(json_schema(name), indent=2) + "\n" for name, kind in KINDS.items()}
+    catalog = Catalog([resources.folder("profiles")])
+    made |= {f"catalogue/{kind}.md": _page(kind.capitalize(), _entries(kind, catalog)) for kind in catalog.shelves}
     return {
         **made,
         "commands.md": _page("Commands", _commands()),
@@ -53,7 +58,7 @@ def _commands() -> Iterator[str]:
 def _checks(checks: Sequence[Check]) -> Iterator[str]:
     yield f"{len(checks)} checks, in order of the code. `stowplan explain --check CODE` prints the same."
     yield ""
-    yield from _table(
+    yield from markdown_table(
         ["Code", "Level", "Severity", "Title"],
         ([f"[{c.code}](#{c.code.lower()})", c.level, c.severity, c.title] for c in checks),
     )
@@ -74,11 +79,21 @@ def _yaml(text: str) -> tuple[str, ...]:
 
 
 def _catalogue() -> Iterator[str]:
-    yield "What `stowplan list KIND -o wide` prints for the shipped facts; `stowplan show KIND NAME` gives the sources."
-    for word in sorted(kind.folder for kind in KINDS.values()):
-        yield from ("", f"## {word}", "", *_listed(word))
+    yield (
+        "What `stowplan list KIND -o wide` prints for the shipped facts. Each kind has a page with every value, its unit, source, date and"
+        " confidence, and what other sources say; `stowplan show KIND NAME` prints the same."
+    )
+    for word in sorted([*(kind.folder for kind in KINDS.values()), CHECKPOINTS]):
+        link = [] if word == CHECKPOINTS else [f"[Every value with its source](catalogue/{word}.md)", ""]
+        yield from ("", f"## {word}", "", *link, *_listed(word))
     yield from ("", "## images", "", "Every image that a site may need to mirror; (site): the site names its own.", "")
     yield from _listed("images")
+
+
+def _entries(kind: str, catalog: Catalog) -> Iterator[str]:
+    yield f"What `stowplan show {kind} NAME -o markdown` prints, entry by entry; [the list](../catalogue.md#{kind})."
+    for name in catalog.shelves[kind]:
+        yield from ("", *entry_page(kind, name, catalog).markdown().rstrip().splitlines())
 
 
 def _gaps() -> Iterator[str]:
@@ -89,25 +104,9 @@ def _gaps() -> Iterator[str]:
 def _listed(kind: str) -> Iterator[str]:
     shipped = str(resources.folder("profiles"))
     told = CliRunner().invoke(app, ["list", kind, "-o", "json", "--profiles", shipped], catch_exceptions=False)
-    yield from _rows(json.loads(told.stdout))
-
-
-def _rows(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    found = json.loads(told.stdout)
     if found:
-        yield from _table(list(found[0]), ([_cell(value) for value in row.values()] for row in found))
-
-
-def _table(headers: Sequence[str], body: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(headers)} |"
-    yield "|" + "---|" * len(headers)
-    for row in body:
-        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(_cell(item) for item in value)
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+        yield from markdown_table(list(found[0]), (list(row.values()) for row in found))
 
 
 def stale(made: Mapping[str, str]) -> list[str]:

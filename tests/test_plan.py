@@ -214,7 +214,7 @@ def test_a_pinned_layout_of_more_than_a_host_takes_the_hosts_it_needs(catalog: C
     ],
 )
 def test_an_illegal_layout_is_refused_with_its_rule(pins: dict[str, int], words: str, catalog: Catalog) -> None:
-    plan = planned(catalog, *H200, layout=pins)
+    plan = planned(catalog, *H200, layout=pins, engine="vllm@0.26.0")
     assert plan.verdict == "infeasible"
     assert words in " ".join(reason.message for reason in plan.reasons)
     assert "F010" in codes(plan)

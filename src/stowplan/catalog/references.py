@@ -1,8 +1,8 @@
-"""A fact file in, findings out: names that do not resolve, rules that disagree, flags that no version knows."""
+"""A fact file in, findings out: names that do not resolve, rules that disagree, flags that a version does not know."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -10,12 +10,13 @@ from stowplan.catalog import Catalog, Shelf
 from stowplan.diagnostics import Diagnostic, did_you_mean
 from stowplan.located_yaml import Document, Path_
 from stowplan.profiles.device_layer import DeviceLayerSpec
-from stowplan.profiles.engine import EngineSpec, Flag
+from stowplan.profiles.engine import EngineSpec, Flag, Version
 from stowplan.profiles.hardware import ServerSpec
 from stowplan.profiles.kinds import Profile
 from stowplan.profiles.recipe import RecipeSpec
 from stowplan.profiles.rule import Rule, When
 from stowplan.profiles.variant import VariantSpec
+from stowplan.versions import in_range
 
 _Finding = tuple[str, str, Path_, str]
 
@@ -85,29 +86,77 @@ def _device_layer(spec: DeviceLayerSpec, catalog: Catalog) -> Iterator[_Finding]
 
 def _engine(spec: EngineSpec, catalog: Catalog) -> Iterator[_Finding]:
     yield from _disagreements(spec.rules, catalog)
-    table = _flags(spec, catalog)
     if spec.extends:
         yield from _known(spec.extends, catalog.engines, "engine", "extends")
     for index, rule in enumerate(spec.rules):
-        for flag in rule.set.flags:
-            if flag not in table:
-                yield (
-                    "C006",
-                    f"rule '{rule.id}' sets {flag}, which no version of the engine knows",
-                    ("rules", index, "set", "flags", flag),
-                    "",
-                )
+        words, versions = f"rule '{rule.id}' sets", _holding(rule.when, spec, catalog)
+        for flag, value in rule.set.flags.items():
+            at = ("rules", index, "set", "flags", flag)
+            yield from _flag_known(flag, versions if value is not None else (), spec, catalog, words, at)
         for name in rule.set.env:
-            if name not in spec.env:
-                yield (
-                    "C006",
-                    f"rule '{rule.id}' sets {name}, which is not among the engine's variables",
-                    ("rules", index, "set", "env", name),
-                    "",
-                )
+            yield from _variable_known(name, spec, words, ("rules", index, "set", "env", name))
+    for index, limit in enumerate(spec.flag_rules):
+        words, setting = f"flag rule '{limit.id}' limits", ("flagRules", index, "setting")
+        kind, name = limit.setting.split(".")[:2]
+        if kind == "flags":
+            yield from _flag_known(name, _holding(limit.when, spec, catalog), spec, catalog, words, setting)
+        else:
+            yield from _variable_known(name, spec, words, setting)
+    for place, flag in _everywhere(spec):
+        yield from _flag_known(flag, spec.versions, spec, catalog, f"'{place[-1]}' is", place)
+
+
+def _everywhere(spec: EngineSpec) -> Iterator[tuple[Path_, str]]:
+    """Flags that plans write whatever the version."""
     for name, field in spec.fields.items():
-        if field.flag not in table:
-            yield "C006", f"field '{name}' is {field.flag}, which no version of the engine knows", ("fields", name), ""
+        yield ("fields", name), field.flag
+    yield ("memory", "utilizationFlag"), spec.memory.utilization_flag
+    for name, flag in (spec.multi_node.flags if spec.multi_node else {}).items():
+        yield ("multiNode", "flags", name), flag
+    if spec.endpoint.api_key_flag:
+        yield ("endpoint", "apiKeyFlag"), spec.endpoint.api_key_flag
+
+
+def _holding(when: When, spec: EngineSpec, catalog: Catalog) -> tuple[Version, ...]:
+    """The engine's versions for which a condition can hold, as far as version, images, and support tell."""
+    families = [{*chip.families} for name, chip in catalog.chips.items() if when.chip is None or name in when.chip]
+    families = [some for some in families if when.chip_family is None or some & {*when.chip_family}]
+
+    def possible(version: Version) -> bool:
+        runs = [s for s in spec.supports if in_range(version.version, s.versions)]
+        runs = [s for s in runs if when.variant_family is None or s.variant_family in when.variant_family]
+        runs = [s for s in runs if when.draft is None or {*s.draft} & {*when.draft}]
+        shown = any(some & {*version.images} and some & {*s.chip_families} for some in families for s in runs)
+        return in_range(version.version, when.version) and (shown or not spec.supports)
+
+    return tuple(version for version in spec.versions if possible(version))
+
+
+def _flag_known(
+    flag: str, versions: Sequence[Version], spec: EngineSpec, catalog: Catalog, words: str, path: Path_
+) -> Iterator[_Finding]:
+    """A flag that no version has, or that one of these versions does not have."""
+    base = catalog.engines[spec.extends].flags if spec.extends and spec.extends in catalog.engines else {}
+    own, inherited = spec.flags.get(flag), base.get(flag)
+    if own is None and inherited is None:
+        known = did_you_mean(flag, [*spec.flags, *base])
+        yield "C006", f"{words} {flag}, which no version of the engine knows", path, known
+        return
+    lacking = [
+        version.version
+        for version in versions
+        if not (own and in_range(version.version, own.versions))
+        and not (inherited and in_range(version.upstream, inherited.versions))
+    ]
+    if lacking:
+        ranges = [str(f.versions) for f in (own, inherited) if f and f.versions]
+        hint = f"versions that know it: {' or '.join(ranges)}; give the rule such a range"
+        yield "C006", f"{words} {flag}, which the engine does not know at {', '.join(lacking)}", path, hint
+
+
+def _variable_known(name: str, spec: EngineSpec, words: str, path: Path_) -> Iterator[_Finding]:
+    if name not in spec.env:
+        yield "C006", f"{words} {name}, which is not among the engine's variables", path, did_you_mean(name, spec.env)
 
 
 def _disagreements(rules: tuple[Rule, ...], catalog: Catalog) -> Iterator[_Finding]:
@@ -135,6 +184,8 @@ def _exclusive(first: When, second: When, catalog: Catalog) -> bool:
                 return True
             continue
         if isinstance(a, tuple) and isinstance(b, tuple) and not {*a} & {*b}:
+            return True
+        if isinstance(a, int) and isinstance(b, int) and a != b:
             return True
         if isinstance(a, int | str) and isinstance(b, int | str) and {_sign(a), _sign(b)} in ({"<", ">="}, {"<=", ">"}):
             return str(a).lstrip("<>=") == str(b).lstrip("<>=")

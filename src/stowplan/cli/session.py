@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from stowplan.diagnostics import Diagnostic
     from stowplan.pairing import Pairing
 
+CHECKPOINTS = "checkpoints"
+"""A kind of its own on the command line, though the files of variants hold them."""
 _OPTIONS = "options"
 ProfilesOption = Annotated[
     Path | None,

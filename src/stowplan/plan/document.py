@@ -16,7 +16,7 @@ from stowplan.plan.choice import loses_by
 from stowplan.plan.model import Candidate, Plan, Reason, Role
 from stowplan.plan.planner import replicas
 from stowplan.plan.quantization import classes, decision, toolchain
-from stowplan.profiles.engine import Version
+from stowplan.profiles.engine import Build, Version
 from stowplan.profiles.kinds import API_VERSION
 
 _ALTERNATIVES = 8
@@ -104,7 +104,7 @@ def _reason(reason: Reason) -> dict[str, Any]:
 
 def _chosen(plan: Plan, candidate: Candidate, *, brief: bool = False) -> dict[str, Any]:
     stack, pairing = candidate.stack, plan.pairing
-    made_by = toolchain(pairing, stack)
+    made_by, built = toolchain(pairing, stack), build(plan, candidate)
     quantization: dict[str, Any] = {"decision": decision(stack), "toolchain": made_by[0] if made_by else None}
     if not brief:
         quantization["classes"] = list(classes(pairing, stack))
@@ -116,7 +116,13 @@ def _chosen(plan: Plan, candidate: Candidate, *, brief: bool = False) -> dict[st
             "revision": revision(plan, candidate),
         },
         "quantization": quantization,
-        "engine": {"name": stack.engine_name, "version": stack.version.version, "image": image(plan, candidate)},
+        "engine": {
+            "name": stack.engine_name,
+            "version": stack.version.version,
+            "image": image(plan, candidate),
+            "libraries": dict(built.libraries) if built else {},
+            "driver": (built.driver or None) if built else None,
+        },
         "recipe": candidate.recipe[0] if candidate.recipe else None,
         "roles": [_role(plan, candidate, role) for role in candidate.roles],
     }
@@ -161,6 +167,14 @@ def _image(pairing: Pairing, engine: str, version: Version) -> str:
     families = [family for family in pairing.chip.families if family in version.images]
     found = version.images[families[-1]] if families else None
     return mirrored(found, pairing.site.registry_mirrors) if found else ""
+
+
+def build(plan: Plan, candidate: Candidate) -> Build | None:
+    """What the catalogue's image for the chip was built with; none of an image that the site names."""
+    if candidate.stack.engine_name in plan.pairing.site.images:
+        return None
+    stack = candidate.stack.version.stack
+    return next((stack[family] for family in reversed(plan.pairing.chip.families) if family in stack), None)
 
 
 def mirrored(image_name: str, mirrors: dict[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import ceil
 from typing import Any
@@ -18,10 +18,10 @@ from stowplan.plan.layouts import Placement, violations
 from stowplan.plan.model import Candidate, Layer, Reason, Recipe, Role, Stack
 from stowplan.plan.objectives import miss_ratio, missed
 from stowplan.plan.settings import Origin, Settings, apply_rules, in_order, pin_path, put_set
+from stowplan.plan.stacks import known_bad, stack_context
 from stowplan.profiles.engine import Efficiency
 from stowplan.profiles.recipe import Layout
-from stowplan.profiles.rule import Context, LayoutRule, Rule, holds, may_hold, most_special
-from stowplan.versions import in_range
+from stowplan.profiles.rule import Context, LayoutRule, Rule, StackContext, may_hold, most_special
 
 _ROUND_TO = 256
 _LEAST_SEQS = 16
@@ -59,14 +59,12 @@ class Evaluator:
     @cached_property
     def rules(self) -> list[Rule]:
         """Rules that hold in some layout, in the order in which they are laid on."""
-        anywhere = self.context(Placement(Layout(), 1, 1))
-        return in_order(rule for rule in self.stack.engine.rules if may_hold(rule.when, anywhere))
+        return in_order(rule for rule in self.stack.engine.rules if may_hold(rule.when, self.stack_context))
 
     @cached_property
     def layout_rules(self) -> list[LayoutRule]:
         """Limits that hold in some layout."""
-        anywhere = self.context(Placement(Layout(), 1, 1))
-        return [rule for rule in self.stack.engine.layout_rules if may_hold(rule.when, anywhere)]
+        return [rule for rule in self.stack.engine.layout_rules if may_hold(rule.when, self.stack_context)]
 
     @cached_property
     def rates(self) -> Rates:
@@ -105,21 +103,22 @@ class Evaluator:
         median = use_case.input_tokens.p50 + use_case.output_tokens.p50
         return min(median, use_case.context_limit or median)
 
+    @cached_property
+    def stack_context(self) -> StackContext:
+        """What conditions are asked of, apart from the layout."""
+        stack = self.stack
+        return stack_context(self.pairing, stack.checkpoint, stack.version, stack.draft)
+
+    @cached_property
+    def _known(self) -> dict[str, Any]:
+        return asdict(self.stack_context)
+
     def context(self, placement: Placement) -> Context:
         """What conditions are asked of."""
-        pairing, layout = self.pairing, placement.layout
+        layout = placement.layout
         return Context(
+            **self._known,
             role=self.role,
-            mode=pairing.mode,
-            chip=pairing.server.chip,
-            chip_family=pairing.chip.families,
-            server=pairing.spec.server,
-            variant=pairing.spec.variant,
-            variant_family=pairing.variant.family,
-            checkpoint_format=self.stack.checkpoint.format,
-            draft=self.stack.draft or "none",
-            use_case=pairing.spec.use_case,
-            version=self.stack.version.version,
             tp=layout.tp,
             dp=layout.dp,
             ep=layout.ep,
@@ -225,13 +224,7 @@ class Evaluator:
 
     def _reasons(self, context: Context, placement: Placement, settings: Settings, fit: Fit) -> Iterator[Reason]:
         engine, pairing = self.stack.engine, self.pairing
-        for bad in engine.known_bad:
-            if in_range(self.stack.version.version, bad.versions) and holds(bad.when, context):
-                yield Reason(
-                    "F040",
-                    f"{self.stack.engine_name} {self.stack.version.version}: {bad.reason} ({bad.source})",
-                    {"rule": bad.id},
-                )
+        yield from known_bad(self.stack.engine_name, engine, context)
         counts = self.layer.server.pod_counts
         allowed = counts.distributed if placement.nodes > 1 and counts.distributed else counts.single
         if placement.devices_per_node not in allowed:
@@ -254,6 +247,11 @@ class Evaluator:
         if fit.shortfall:
             yield _short(fit, pairing.server.unit.device)
 
+    def _draft_tokens(self, settings: Settings) -> int:
+        """Tokens that the settings let the draft propose in each step; none where they turn it off."""
+        path = self.stack.engine.draft_tokens.get(self.stack.draft) if self.stack.draft else None
+        return int(settings.get(*pin_path(path)) or 0) if path else 0
+
     def _estimate(self, role: Role, carried: float) -> Estimate | None:
         concurrency = min(self.pairing.use_case.load.concurrency, int(carried))
         return estimate(self.work(role), role.placement.layout, self.rates, self.efficiency(role), concurrency)
@@ -264,12 +262,7 @@ class Evaluator:
 
     def work(self, role: Role) -> Work:
         """What the use case asks of the role's devices."""
-        engine, settings, fit = self.stack.engine, role.settings, role.fit
-        tokens = (
-            int((settings.get("flags", engine.fields["draft"].flag) or {}).get("num_speculative_tokens", 0))
-            if "draft" in engine.fields
-            else 0
-        )
+        engine, fit, tokens = self.stack.engine, role.fit, self._draft_tokens(role.settings)
         accepted = engine.acceptance.get(self.stack.draft, {}).get(str(tokens)) if self.stack.draft else None
         return Work(
             architecture=self.pairing.architecture,

@@ -15,7 +15,7 @@ from stowplan.plan.disaggregated import PairSearcher, transfer
 from stowplan.plan.evaluate import Evaluator
 from stowplan.plan.model import Candidate, Layer, Plan, Reason, Recipe, Stack, Verdict
 from stowplan.plan.offers import offers
-from stowplan.plan.stacks import stacks
+from stowplan.plan.stacks import known_bad, stacks
 from stowplan.versions import in_range
 
 
@@ -208,6 +208,15 @@ def replicas(plan_: Plan) -> int:
 
 def _assumptions(chosen: Candidate, layer: Layer, pairing: Pairing, considered: Sequence[Candidate]) -> Iterator[str]:
     yield from chosen.stack.notes
+    evaluator = Evaluator(pairing, chosen.stack, layer, 0)
+    degraded = (
+        known.message
+        for role in chosen.roles
+        for known in known_bad(
+            chosen.stack.engine_name, chosen.stack.engine, evaluator.of(role.name).context(role.placement), "degrades"
+        )
+    )
+    yield from dict.fromkeys(degraded)
     yield from chosen.replaced.values()
     yield from _untested(layer, pairing.site.kubernetes)
     if chosen.recipe and not documents(chosen.recipe, pairing):

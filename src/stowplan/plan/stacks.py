@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from stowplan.pairing import Pairing, find_checkpoint
 from stowplan.plan.model import Reason, Stack
-from stowplan.profiles.engine import EngineSpec, Version
-from stowplan.profiles.hardware import ChipSpec
+from stowplan.profiles.engine import Effect, EngineSpec, Version
+from stowplan.profiles.rule import StackContext, holds
 from stowplan.profiles.variant import Checkpoint, Draft
 from stowplan.versions import in_range
 
@@ -32,13 +32,14 @@ def stacks(pairing: Pairing) -> tuple[list[Stack], list[Reason], list[Reason]]:
     for checkpoint in _checkpoints(pairing):
         no, missing, notes = _formats(checkpoint, pairing)
         refused += no
-        for name, engine in engines:
-            found = _version(pairing, engine, checkpoint)
+        for name, engine in engines if not no else ():
+            found, bad = _version(pairing, name, engine, checkpoint)
             if found is None:
-                unknown.append(_unsupported(pairing, name, checkpoint))
-            elif not no and missing and not _documented(pairing, name, checkpoint):
+                refused += bad
+                unknown += [] if bad else [_unsupported(pairing, name, checkpoint)]
+            elif missing and not _documented(pairing, name, checkpoint):
                 unknown += missing
-            elif not no:
+            else:
                 version, draft = found
                 off = f"no source shows {name} {version.version} with the {checkpoint.draft} draft on {pairing.server.chip}: it runs without"
                 told = [*notes, off] if checkpoint.draft and draft is None else notes
@@ -96,24 +97,64 @@ def _documented(pairing: Pairing, engine: str, checkpoint: Checkpoint) -> bool:
     )
 
 
-def _version(pairing: Pairing, engine: EngineSpec, checkpoint: Checkpoint) -> tuple[Version, Draft | None] | None:
-    """The version to take and the draft that runs on it: pinned, else the default, else the first that can."""
+def known_bad(
+    engine_name: str, engine: EngineSpec, context: StackContext, effect: Effect = "fails"
+) -> Iterator[Reason]:
+    """Combinations of which a source says that they fail (or degrade) and that hold here."""
+    for bad in engine.known_bad:
+        if bad.effect == effect and in_range(context.version, bad.versions) and holds(bad.when, context):
+            message = f"{engine_name} {context.version}: {bad.reason} ({bad.source})"
+            yield Reason("F040", message, {"rule": bad.id})
+
+
+def stack_context(pairing: Pairing, checkpoint: Checkpoint, version: Version, draft: Draft | None) -> StackContext:
+    """What conditions can be asked of before a layout is chosen."""
+    return StackContext(
+        chip=pairing.server.chip,
+        chip_family=pairing.chip.families,
+        server=pairing.spec.server,
+        variant=pairing.spec.variant,
+        variant_family=pairing.variant.family,
+        checkpoint_format=checkpoint.format,
+        draft=draft or "none",
+        use_case=pairing.spec.use_case,
+        mode=pairing.mode,
+        version=version.version,
+    )
+
+
+def _version(
+    pairing: Pairing, name: str, engine: EngineSpec, checkpoint: Checkpoint
+) -> tuple[tuple[Version, Draft | None] | None, list[Reason]]:
+    """The version to take and the draft that runs on it: pinned, else the default, else the first that can.
+
+    Where there is none, the reasons why each version that was asked for is known to fail; no reason where a source is missing.
+    """
     _, pinned = pairing.engine
     ordered = sorted(engine.versions, key=lambda v: v.version != engine.default_version)
+    asked = [version for version in ordered if pinned in (None, version.version)]
     drafts: list[Draft | None] = [checkpoint.draft, None] if checkpoint.draft else [None]
+    known: list[Reason] = []
+    silent = False
     for draft in drafts:
-        for version in ordered:
-            if pinned in (None, version.version) and _supports(engine, pairing, version, draft, pairing.chip):
-                return version, draft
-    return None
+        for version in asked:
+            bad = list(known_bad(name, engine, stack_context(pairing, checkpoint, version, draft)))
+            if not bad and _supports(engine, pairing, version, draft, checkpoint):
+                return (version, draft), []
+            known += bad
+            silent = silent or not bad
+    return None, [] if silent else known[:1]
 
 
-def _supports(engine: EngineSpec, pairing: Pairing, version: Version, draft: Draft | None, chip: ChipSpec) -> bool:
-    has_image = {*version.images} & {*chip.families}
-    return bool(has_image) and any(
+def _supports(
+    engine: EngineSpec, pairing: Pairing, version: Version, draft: Draft | None, checkpoint: Checkpoint
+) -> bool:
+    families = {*pairing.chip.families}
+    return bool({*version.images} & families) and any(
         s.variant_family == pairing.variant.family
-        and {*s.chip_families} & {*chip.families}
+        and {*s.chip_families} & families
         and (draft or "none") in s.draft
+        and (s.checkpoint_formats is None or checkpoint.format in s.checkpoint_formats)
         and in_range(version.version, s.versions)
         for s in engine.supports
     )

@@ -10,10 +10,20 @@ from stowplan.profiles.fact import Date, Fact, Items, Model, Name, Sourced, Text
 from stowplan.profiles.rule import LayoutRule, Rule, When
 from stowplan.profiles.variant import TensorClass
 
+Effect = Literal["fails", "degrades"]
 FlagName = Annotated[str, Field(pattern=r"^--[a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 
 
-class Version(Model):
+class Build(Sourced):
+    """What an image was built with, and the oldest driver of the host that runs it."""
+
+    libraries: dict[Text, Text]
+    """Name of a toolkit or library to its version."""
+    driver: str = ""
+    """Oldest driver of the host, as its vendor writes it; empty: no source names one."""
+
+
+class Version(Sourced):
     """One release that may be pinned."""
 
     version: Text
@@ -22,10 +32,8 @@ class Version(Model):
     released: Date
     images: dict[Name, str | None]
     """By chip family; null: no public image, the site must name one."""
-    stack: dict[str, str] = {}
-    """Driver and library versions that the images were built against."""
-    source: Text
-    as_of: Annotated[Date, Field(alias="as_of")]
+    stack: dict[Name, Build] = {}
+    """By chip family, as the images."""
 
 
 class Flag(Model):
@@ -56,17 +64,18 @@ class FieldFlag(Model):
     """The engine divides it by the data-parallel ranks; else it is what one rank takes."""
 
 
-class Support(Model):
+class Support(Sourced):
     """From which version on a variant family, with a draft method, runs on a chip family."""
 
     variant_family: Name
     chip_families: Items[Name]
     draft: Items[Literal["mtp", "dspark", "none"]]
+    checkpoint_formats: Items[Name] | None = None
+    """Formats that it was shown with; none: any that the chip has."""
     versions: Versions
-    source: Text
 
 
-class FlagRule(Model):
+class FlagRule(Sourced):
     """A limit on one setting: what it may be, or the only condition under which it may be given."""
 
     id: Name
@@ -79,20 +88,20 @@ class FlagRule(Model):
     at_most: float | None = None
     only: When | None = None
     reason: Text
-    source: Text
 
 
-class KnownBad(Model):
-    """A combination that is known to fail."""
+class KnownBad(Sourced):
+    """A combination that is known to fail, or of which a source says that it does not run."""
 
     id: Name
     versions: Versions
     when: When = When()
+    effect: Effect = "fails"
+    """`fails`: nothing is planned with it; `degrades`: it runs, and the plan says what to expect."""
     reason: Text
-    source: Text
 
 
-class CapacityMethod(Model):
+class CapacityMethod(Sourced):
     """How the engine turns free bytes into tokens, for a range of its versions."""
 
     versions: Versions
@@ -100,18 +109,15 @@ class CapacityMethod(Model):
     method: Name
     numbers: dict[str, JsonValue] = {}
     reason: Text
-    source: Text
-    confidence: Literal["primary", "secondary", "estimate"]
 
 
-class KvFormat(Model):
+class KvFormat(Sourced):
     """The cache formats that this engine keeps under a condition."""
 
     when: When = When()
     main: Text
     index: Text
     reason: Text
-    source: Text
 
 
 class Communication(Sourced):
@@ -131,7 +137,7 @@ class HostClasses(Sourced):
     classes: Items[TensorClass]
 
 
-class LogPatterns(Model):
+class LogPatterns(Sourced):
     """Regular expressions over the engine's start-up log, each with one group that is a number."""
 
     weights_gib: Text
@@ -144,7 +150,6 @@ class LogPatterns(Model):
     """Requests of the maximum length."""
     arguments: Text = ""
     """The engine's own list of settings that differ from its defaults (one group: a Python or JSON mapping)."""
-    source: Text
 
 
 class Overhead(Sourced):
@@ -287,6 +292,8 @@ class EngineSpec(Model):
     flag_rules: Items[FlagRule] = ()
     memory: Memory
     efficiency: Items[Efficiency]
+    draft_tokens: dict[Literal["mtp", "dspark"], Text] = {}
+    """Path of the setting with the tokens that a draft proposes in each step: `flags.--x`, `flags.--x.inner`."""
     acceptance: dict[Literal["mtp", "dspark"], dict[str, Fact[float]]] = {}
     """Tokens accepted for each step, by draft method and number of speculative tokens."""
     log: LogPatterns | None = None

@@ -11,7 +11,7 @@ from typing import Annotated, Protocol, TypeVar
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from stowplan.diagnostics import Diagnostic, Location, Refused
-from stowplan.profiles.fact import Items, Model, Name, Settings, Text, Versions, as_tuple
+from stowplan.profiles.fact import Items, Model, Name, Settings, Sourced, Text, Versions, as_tuple
 from stowplan.versions import in_range
 
 _SIGNS = {
@@ -68,17 +68,16 @@ class Set(Model):
     env: dict[str, str] = {}
 
 
-class Rule(Model):
+class Rule(Sourced):
     """Under `when`, `set`, because of `reason`, as `source` says."""
 
     id: Name
     when: When = When()
     set: Set
     reason: Text
-    source: Text
 
 
-class LayoutRule(Model):
+class LayoutRule(Sourced):
     """A limit on layouts: the method is Python, its condition and numbers are here."""
 
     id: Name
@@ -88,15 +87,12 @@ class LayoutRule(Model):
     unless: Settings = {}
     """Flags that lift the limit when all of them are set so."""
     reason: Text
-    source: Text
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """What conditions are asked of: one role of one pairing under one layout."""
+class StackContext:
+    """What conditions are asked of before any layout: a checkpoint and draft on an engine version and a chip."""
 
-    role: str
-    mode: str
     chip: str
     chip_family: tuple[str, ...]
     server: str
@@ -105,25 +101,33 @@ class Context:
     checkpoint_format: str
     draft: str
     use_case: str
+    mode: str
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context(StackContext):
+    """What conditions are asked of: one role of one pairing under one layout."""
+
+    role: str
     tp: int
     dp: int
     ep: int
     nodes: int
 
 
-OF_LAYOUT = frozenset({"role", "tp", "dp", "ep", "nodes"})
-"""Conditions that one layout meets and another of the same stack does not."""
+def holds(when: When, context: StackContext) -> bool:
+    """Whether all conditions of `when` hold; a condition that the context does not know yet does not."""
+    return all(
+        hasattr(context, key) and _holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set
+    )
 
 
-def holds(when: When, context: Context) -> bool:
-    """Whether all conditions of `when` hold."""
-    return all(_holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set)
-
-
-def may_hold(when: When, context: Context) -> bool:
-    """Whether `when` holds in some layout of the same stack."""
-    return all(_holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set - OF_LAYOUT)
+def may_hold(when: When, context: StackContext) -> bool:
+    """Whether `when` can hold in some layout: its conditions on what the context knows do."""
+    return all(
+        not hasattr(context, key) or _holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set
+    )
 
 
 class Conditional(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from stowplan.plan.document import build
 from stowplan.plan.model import Plan
 from stowplan.render.artifact import Artifact
 from stowplan.render.jobs import JOB_USER
@@ -32,6 +33,7 @@ def _needs(plan: Plan, role: Mapping[str, Any], objects: Sequence[Mapping[str, A
             else ""
         )
         yield f"The device layer, once a cluster: `{folder}`, the labels of `{folder}/servers/{server}`{tested}."
+    yield from _driver(plan)
     yield f"The namespace `{made['namespace']}`: `sites/{plan.pairing.spec.site}`."
     for secret, key in sorted({*_secrets(objects)}):
         yield f"A secret: `kubectl -n {made['namespace']} create secret generic {secret} --from-literal={key}=...`"
@@ -44,6 +46,19 @@ def _needs(plan: Plan, role: Mapping[str, Any], objects: Sequence[Mapping[str, A
     yield from _storage(plan, objects)
     yield "Nothing left of an earlier plan: another shape (one host or a group) or pod-security level is another object or namespace; prune, or delete the former."
     yield from _access(plan, made)
+
+
+def _driver(plan: Plan) -> Iterator[str]:
+    """The host's half of the engine's image: the oldest driver where a source names it, else what it has to accept."""
+    built = build(plan, plan.chosen) if plan.chosen else None
+    if built is None:
+        return
+    contents = ", ".join(f"{name} {version}" for name, version in built.libraries.items())
+    driver = (
+        f"a driver of version {built.driver} or newer" if built.driver else "a driver that its vendor lists for them"
+    )
+    note = f" ({built.note})" if built.note else ""
+    yield f"On each host {driver}: the engine's image is built with {contents}{note}. Source: {built.source}."
 
 
 def _group(plan: Plan, role: Mapping[str, Any]) -> Iterator[str]:
