@@ -22,7 +22,6 @@ from stowplan.check.runner import check_bundle
 from stowplan.located_yaml import read_bytes
 from stowplan.pairing import read_pairing
 from stowplan.plain_scalars import kubernetes_scalar
-from stowplan.plan.matrix import cells
 from stowplan.plan.planner import plan
 from stowplan.render.artifact import Artifact
 from stowplan.render.pairing import render_all
@@ -104,14 +103,6 @@ def main() -> None:
         f"           render {rendering * 1e3:.0f} ms = {rendering / library:.2f}, check {checking * 1e3:.0f} ms = {checking / library:.2f}"
     )
     print(f"           ratio of both to parse and dump: {(rendering + checking) / library:.2f} (at most 5)")
-
-    for pairing in pairings:
-        print(f"plan       {pairing.name:44} {best(lambda p=pairing: plan(p), 3) * 1e3:7.1f} ms")  # type: ignore[misc]
-
-    start, seen = time.process_time(), 0
-    for _ in cells(catalog, (), (), ["chat"], "default"):
-        seen += 1
-    print(f"matrix     {(time.process_time() - start) / seen * 1e3:.1f} ms for each of {seen} cells (use case chat)")
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ def test_a_new_chip_and_server_are_files(overlay: Overlay, catalog: Catalog) -> 
     overlay.copy("device-layers", "nvidia-device-plugin", "plugin-of-ours", servers={"hgx-h999": served})
     made = planned_in(overlay.catalog, "deepseek-v4-flash-0731", "hgx-h999", "chat")
     assert made.verdict == "derived"
-    assert made.chosen and made.chosen.fit.device_bytes == 200_000 * 2**20
+    assert made.chosen and made.chosen.roles[0].fit.device_bytes == 200_000 * 2**20
     assert made.layer and made.layer.name == "plugin-of-ours"
 
 
@@ -207,7 +207,7 @@ def test_a_new_variant_is_a_file(overlay: Overlay) -> None:
     overlay.copy("variants", "deepseek-v4-flash-0731", "deepseek-v4-flash-next", title="Next")
     made = planned_in(overlay.catalog, "deepseek-v4-flash-next", "hgx-h200", "chat")
     assert made.verdict == "derived"
-    assert made.chosen and made.chosen.settings.flags["--served-model-name"] == "deepseek-v4-flash-next"
+    assert made.chosen and made.chosen.roles[0].settings.flags["--served-model-name"] == "deepseek-v4-flash-next"
 
 
 def test_a_new_use_case_is_a_file(overlay: Overlay, catalog: Catalog) -> None:
@@ -216,7 +216,9 @@ def test_a_new_use_case_is_a_file(overlay: Overlay, catalog: Catalog) -> None:
         "use-cases", "chat", "letters", inputTokens={**lengths, "mean": 900, "p50": 800, "p90": 1500, "p99": 3000}
     )
     made = planned_in(overlay.catalog, "deepseek-v4-flash-0731", "hgx-h200", "letters")
-    assert made.chosen and made.chosen.fit.tuning.max_model_len == 4352  # 3,000 in and 1,120 out, in steps of 256
+    assert (
+        made.chosen and made.chosen.roles[0].fit.tuning.max_model_len == 4352
+    )  # 3,000 in and 1,120 out, in steps of 256
 
 
 def test_a_use_case_of_one_s_own_is_ten_lines(overlay: Overlay) -> None:

@@ -219,7 +219,9 @@ def test_pairings_ask_for_exactly_what_their_layer_advertises(plans: dict[str, P
         server = plan.layer.server
         requests = list(asked(render_pairing(plan)))
         assert requests
-        allowed = server.pod_counts.single if plan.chosen.placement.nodes == 1 else server.pod_counts.distributed
+        allowed = (
+            server.pod_counts.single if plan.chosen.roles[0].placement.nodes == 1 else server.pod_counts.distributed
+        )
         for made, limit in requests:
             assert made == limit
             assert set(made) == {server.resource}

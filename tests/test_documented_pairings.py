@@ -19,7 +19,7 @@ from stowplan.plan.evaluate import Evaluator
 from stowplan.plan.flags import unknown_flags
 from stowplan.plan.layouts import Placement
 from stowplan.plan.model import Stack
-from stowplan.plan.settings import Origin, Settings, apply_rules, put_set
+from stowplan.plan.settings import Origin, Settings, apply_rules, in_order, put_set
 from stowplan.profiles.engine import EngineSpec, Version
 from stowplan.profiles.recipe import RecipeRole, RecipeSpec
 from stowplan.profiles.rule import Set
@@ -167,7 +167,7 @@ def derived(name: str, recipe: RecipeSpec, role: str, catalog: Catalog) -> tuple
     context = evaluator.context(placement)
     if {*LEDGER_FIELDS[:4]} <= {*stack.engine.fields}:
         return evaluator.settings(context, placement, (name, recipe)), pairing, stack
-    settings = apply_rules(stack.engine.rules, context, stack.engine_name)
+    settings = apply_rules(in_order(stack.engine.rules), context, stack.engine_name)
     put_set(settings, placed.set, Origin("recipe", name, recipe.title, recipe.sources[0]))
     return settings, pairing, stack
 

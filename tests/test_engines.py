@@ -171,11 +171,11 @@ def test_dspark_runs_on_the_first_engine_version_that_has_it_and_not_with_data_p
     alone = {"tp": 8, "dp": 1, "ep": 1, "pp": 1}
     made = planned(catalog, "deepseek-v4-flash-0731", "hgx-b200", engine="sglang", layout=alone)
     assert made.chosen and made.chosen.stack.draft == "dspark"
-    assert made.chosen.settings.get("flags", "--speculative-algorithm") == "DSPARK"
+    assert made.chosen.roles[0].settings.get("flags", "--speculative-algorithm") == "DSPARK"
     spread = planned(
         catalog, "deepseek-v4-flash-0731", "hgx-b200", engine="sglang", layout={"tp": 1, "dp": 8, "ep": 8, "pp": 1}
     )
-    assert spread.chosen and spread.chosen.settings.get("flags", "--speculative-algorithm") is None
+    assert spread.chosen and spread.chosen.roles[0].settings.get("flags", "--speculative-algorithm") is None
     forced = resolved(
         catalog,
         "deepseek-v4-flash-0731",
@@ -192,7 +192,7 @@ def test_v41_takes_the_sglang_release_that_carries_it(catalog: Catalog) -> None:
         catalog, "deepseek-v4.1-flash", "hgx-b200", engine="sglang", layout={"tp": 4, "dp": 1, "ep": 4, "pp": 1}
     )
     assert made.chosen and made.chosen.stack.version.version == "0.5.21"
-    flags = made.chosen.settings.flags
+    flags = made.chosen.roles[0].settings.flags
     assert (flags["--ep-size"], flags["--reasoning-parser"]) == (4, "deepseek-v41")
     assert "--moe-a2a-backend" not in flags
     assert planned(catalog, "deepseek-v4.1-flash", "hgx-b200", engine="sglang@0.5.20").verdict == "undocumented"

@@ -57,7 +57,7 @@ def test_every_shipped_pairing_is_one_of_the_nine(plans: dict[str, Plan]) -> Non
 def test_a_shipped_pairing_has_its_verdict_and_layout(name: str, plans: dict[str, Plan]) -> None:
     plan, expected = plans[name], PAIRINGS[name]
     assert plan.chosen and plan.layer
-    placement, chosen = plan.chosen.placement, plan.chosen
+    placement, chosen = plan.chosen.roles[0].placement, plan.chosen
     found = Expected(
         plan.verdict,
         placement.nodes,
@@ -83,7 +83,7 @@ def test_pro_on_one_a2_host_is_told_what_would_fit_and_it_does(catalog: Catalog)
     offer = next(
         r for r in planned(catalog, "deepseek-v4-pro", "atlas-800i-a2-910b3", nodes=1).reasons if r.code == "F091"
     )
-    nodes = offer.numbers["nodes"]
+    nodes = offer.numbers["change"]["nodes"]
     assert planned(catalog, "deepseek-v4-pro", "atlas-800i-a2-910b3", nodes=nodes).chosen is not None
     assert planned(catalog, "deepseek-v4-pro", "atlas-800i-a2-910b3", nodes=nodes - 1).chosen is None
 
@@ -141,7 +141,7 @@ def test_a_documented_plan_cites_its_recipe(name: str, plans: dict[str, Plan], c
     plan = plans[name]
     assert {*recipe.sources} <= {*plan.sources}
     assert plan.pairing.spec.server in recipe.servers
-    assert plan.chosen and plan.chosen.placement.layout == recipe.roles["server"].layout
+    assert plan.chosen and plan.chosen.roles[0].placement.layout == recipe.roles["server"].layout
 
 
 def test_a_derived_plan_says_what_it_assumes(plans: dict[str, Plan]) -> None:
@@ -191,7 +191,7 @@ def layout(tp: int, dp: int, ep: int, pp: int = 1) -> dict[str, int]:
 def test_a_pinned_layout_is_followed(catalog: Catalog) -> None:
     plan = planned(catalog, *H200, layout=layout(4, 1, 1))
     assert plan.verdict == "derived"
-    assert plan.chosen and plan.chosen.placement.layout.model_dump() == layout(4, 1, 1)
+    assert plan.chosen and plan.chosen.roles[0].placement.layout.model_dump() == layout(4, 1, 1)
 
 
 def test_a_pinned_documented_layout_stays_documented(catalog: Catalog) -> None:
@@ -201,7 +201,7 @@ def test_a_pinned_documented_layout_stays_documented(catalog: Catalog) -> None:
 
 def test_a_pinned_layout_of_more_than_a_host_takes_the_hosts_it_needs(catalog: Catalog) -> None:
     plan = planned(catalog, *H200, layout=layout(8, 2, 16))
-    assert plan.chosen and plan.chosen.placement.nodes == 2
+    assert plan.chosen and plan.chosen.roles[0].placement.nodes == 2
 
 
 @pytest.mark.parametrize(
@@ -316,8 +316,8 @@ def test_a_variable_is_text_whatever_it_was_pinned_as(catalog: Catalog) -> None:
 
 
 def test_a_role_that_the_plan_does_not_have_cannot_be_pinned(catalog: Catalog) -> None:
-    with pytest.raises(Refused, match="prefill"):
-        planned(catalog, *H200, layout={"prefill": layout(8, 1, 8)})
+    with pytest.raises(Refused, match="router"):
+        planned(catalog, *H200, layout={"router": layout(8, 1, 8)})
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,9 @@ def test_a_role_that_the_plan_does_not_have_cannot_be_pinned(catalog: Catalog) -
     [
         ({"nodes": 99}, "P022"),
         ({"nodes": 3, "layout": layout(8, 1, 8)}, "P021"),
-        ({"mode": "disaggregated"}, "P020"),
+        ({"mode": "aggregated", "layout": {"prefill": layout(8, 1, 8)}}, "P025"),
+        ({"set": {"decode.flags.--seed": 1}}, "P023"),
+        ({"mode": "disaggregated", "set": {"server.flags.--seed": 1}}, "P023"),
         ({"set": {"replicas": 2}}, "P023"),
         ({"deviceLayer": "amd-device-plugin"}, "P024"),
     ],
@@ -405,11 +407,11 @@ def test_a_pinned_engine_version_is_taken(catalog: Catalog) -> None:
 def test_the_longest_context_starts_and_one_more_block_does_not(plans: dict[str, Plan]) -> None:
     chosen = plans["v4-flash.cambricon-x8-mlu590.chat-short"].chosen
     assert chosen
-    longest = chosen.fit.longest_context(2**21)
-    available = chosen.fit.capacity.available
-    batch = chosen.fit._batch
-    assert chosen.fit.paging.capacity(available, batch(longest)).starts
-    assert not chosen.fit.paging.capacity(available, batch(longest + 256)).starts
+    longest = chosen.roles[0].fit.longest_context(2**21)
+    available = chosen.roles[0].fit.capacity.available
+    batch = chosen.roles[0].fit._batch
+    assert chosen.roles[0].fit.paging.capacity(available, batch(longest)).starts
+    assert not chosen.roles[0].fit.paging.capacity(available, batch(longest + 256)).starts
 
 
 def test_two_possible_sizes_of_memory_are_one_verdict_or_none(catalog: Catalog) -> None:

@@ -69,7 +69,7 @@ def test_front_ends_wait_as_long_as_the_startup_probe(plans: dict[str, Plan]) ->
         name = plan.chosen.stack.engine.endpoint.ready_timeout_env
         for container in containers(plan):
             probe = container.get("startupProbe")
-            if probe and name in env(container) and name not in plan.chosen.settings.env:
+            if probe and name in env(container) and name not in plan.chosen.roles[0].settings.env:
                 seconds = probe["periodSeconds"] * probe["failureThreshold"]
                 assert seconds - probe["periodSeconds"] < int(env(container)[name]) <= seconds
                 waiting += 1

@@ -151,3 +151,55 @@ def _collectives(work: Work, layout: Layout, rates: Rates, efficiency: Efficienc
     share = (layout.ep - 1) / layout.ep
     exchange = per_rank / layout.tp * numbers["experts_per_token"] * row * 1.5 * share
     return numbers["layers"] * (reduce + exchange) / (rates.link * efficiency.link[level])
+
+
+@dataclass(frozen=True, slots=True)
+class PairLoad:
+    """Prefill and decode apart: the work, layout and instances of both."""
+
+    prefill: Work
+    prefill_layout: Layout
+    prefills: int
+    decode: Work
+    decode_layout: Layout
+    decodes: int
+
+
+def estimate_pair(
+    load: PairLoad, rates: Rates, efficiency: tuple[Efficiency, Efficiency], concurrency: int
+) -> Estimate | None:
+    """Bands of one replica whose prefill and decode run apart, or None where a peak is unknown."""
+    if not (rates.flops and rates.bandwidth) or concurrency < 1:
+        return None
+    bands = [_pair_point(load, rates, efficiency, concurrency, i) for i in (2, 1, 0)]
+    ttft, tpot, rate = (tuple(column) for column in zip(*bands, strict=True))
+    low, middle, high = sorted(rate)
+    return Estimate(_band(ttft), _band(tpot), (low, middle, high), concurrency)
+
+
+def _pair_point(
+    load: PairLoad, rates: Rates, efficiency: tuple[Efficiency, Efficiency], concurrency: int, level: int
+) -> tuple[float, float, float]:
+    """TTFT ms, TPOT ms and output tokens/s per device at one level of efficiency.
+
+    A closed loop through two stations: requests wait at the prefill ranks (M/D/1), their caches cross the
+    link, and each then decodes in the steps of its rank, which no prefill stretches.
+    """
+    on_decode = max(concurrency // load.decodes, 1)
+    step = _decode_step(load.decode, load.decode_layout, rates, efficiency[1], on_decode, level)
+    service = _prefill(load.prefill, load.prefill_layout, rates, efficiency[0], level)
+    ranks = load.prefills * load.prefill_layout.dp
+    use_case = load.decode.use_case
+    output = max(use_case.output_tokens.mean, 2)
+    decode = output * step / load.decode.accepted
+    moved = load.decode.cache.payload(use_case.input_tokens.p50) / (
+        (rates.link or rates.bandwidth or 1) * efficiency[0].link[level]
+    )
+    utilization = min(concurrency * service / (ranks * (service + moved + decode)), _MOST_LOADED)
+    waiting = service * utilization / (2 * (1 - utilization))
+    saturated = concurrency * service / ranks - decode  # Little's law where prefill is what limits the rate
+    ttft = max(service + waiting + moved, saturated) + step
+    tpot = step / load.decode.accepted
+    devices = load.prefills * load.prefill_layout.devices + load.decodes * load.decode_layout.devices
+    rate = concurrency * output / (ttft + (output - 1) * tpot) / devices
+    return ttft * 1e3, tpot * 1e3, round(rate, 1)

@@ -18,6 +18,9 @@ from stowplan.profiles.site import SiteSpec
 from stowplan.profiles.use_case import UseCaseSpec
 from stowplan.profiles.variant import Architecture, VariantSpec
 
+ROLES: Mapping[str, tuple[str, ...]] = {"aggregated": ("server",), "disaggregated": ("prefill", "decode")}
+"""The roles of each way to serve."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pairing:
@@ -39,6 +42,27 @@ class Pairing:
         """Pinned engine and version, as far as they are given."""
         name, _, version = (self.spec.engine or "").partition("@")
         return name or None, version or None
+
+    @property
+    def mode(self) -> str:
+        """How it is served: as pinned, or as the roles of a pinned layout say."""
+        if self.spec.mode:
+            return self.spec.mode
+        given = self.spec.layout
+        split = isinstance(given, Mapping) and {*given} & {*ROLES["disaggregated"]}
+        return "disaggregated" if split else "aggregated"
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles of that mode."""
+        return ROLES[self.mode]
+
+    def pins(self, role: str) -> Iterator[tuple[str, Any]]:
+        """Pinned keys of a role without its name, those for every role first."""
+        own = f"{role}."
+        others = tuple(f"{name}." for names in ROLES.values() for name in names)
+        yield from ((key, value) for key, value in self.spec.set.items() if not key.startswith(others))
+        yield from ((k.removeprefix(own), v) for k, v in self.spec.set.items() if k.startswith(own))
 
     def layout(self, role: str) -> Layout | None:
         """The layout pinned for a role."""

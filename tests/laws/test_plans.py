@@ -64,7 +64,7 @@ def test_no_plan_exceeds_the_device(cell: tuple[str, str, str]) -> None:
     made = planned(CATALOG, *cell)
     for candidate in made.candidates:
         if candidate.feasible:
-            fit = candidate.fit
+            fit = candidate.roles[0].fit
             parts = (fit.reserved, *fit.weights.values(), fit.activations, fit.graphs, fit.communication, fit.overhead)
             assert min(*parts, fit.free, fit.capacity.kv_cache_bytes) >= 0
             assert sum(parts) + fit.capacity.kv_cache_bytes + fit.free == fit.device_bytes
@@ -76,7 +76,7 @@ def test_devices_divide_over_hosts_as_the_device_layer_allows(cell: tuple[str, s
     made = planned(CATALOG, *cell)
     assume(made.chosen is not None)
     assert made.chosen and made.layer
-    placement, counts = made.chosen.placement, made.layer.server.pod_counts
+    placement, counts = made.chosen.roles[0].placement, made.layer.server.pod_counts
     allowed = counts.distributed if placement.nodes > 1 and counts.distributed else counts.single
     assert placement.layout.devices == placement.nodes * placement.devices_per_node
     assert placement.devices_per_node in allowed
@@ -88,7 +88,7 @@ def test_devices_divide_over_hosts_as_the_device_layer_allows(cell: tuple[str, s
 def test_more_free_bytes_never_mean_fewer_tokens(name: str, available: int, more: int) -> None:
     chosen = plan(read_pairing(CATALOG.pairings.files[name], CATALOG)).chosen
     assert chosen
-    paging, batch = chosen.fit.paging, chosen.fit._batch(chosen.fit.tuning.max_model_len)
+    paging, batch = chosen.roles[0].fit.paging, chosen.roles[0].fit._batch(chosen.roles[0].fit.tuning.max_model_len)
     small, large = paging.capacity(available, batch), paging.capacity(available + more, batch)
     assert small.log_tokens <= large.log_tokens
     assert small.kv_cache_bytes <= available
@@ -102,7 +102,7 @@ def test_a_layout_that_the_search_accepts_is_accepted_alone(variant: str, server
     made = planned(CATALOG, variant, server)
     assume(made.chosen is not None)
     candidate = data.draw(st.sampled_from(made.candidates))
-    stack, placement = candidate.stack, candidate.placement
+    stack, placement = candidate.stack, candidate.roles[0].placement
     pinned: dict[str, Any] = {
         "layout": placement.layout.model_dump(),
         "nodes": placement.nodes,
@@ -116,7 +116,9 @@ def test_a_layout_that_the_search_accepts_is_accepted_alone(variant: str, server
 def test_hosts_that_are_offered_would_do() -> None:
     offers = {
         server: [
-            r.numbers["nodes"] for r in planned(CATALOG, "deepseek-v4-pro", server, nodes=1).reasons if r.code == "F091"
+            r.numbers["change"]["nodes"]
+            for r in planned(CATALOG, "deepseek-v4-pro", server, nodes=1).reasons
+            if r.code == "F091"
         ]
         for server in CATALOG.servers
     }
@@ -145,3 +147,38 @@ def test_whatever_is_pinned_is_planned_or_refused(name: str, key: str, value: An
         assert all(d.message for d in refused.report)
     else:
         answers(made)
+
+
+@slow
+@given(variants, servers, st.integers(1, 3))
+def test_twice_the_hosts_never_carry_fewer_requests(variant: str, server: str, nodes: int) -> None:
+    def most(count: int) -> float:
+        made = planned(CATALOG, variant, server, nodes=count)
+        return max((c.headroom for c in made.candidates if c.feasible), default=0.0)
+
+    fewer = most(nodes)
+    assume(fewer > 0 and most(2 * nodes) > 0)
+    assert most(2 * nodes) >= fewer
+
+
+PINS: list[dict[str, Any]] = [
+    {"nodes": 1},
+    {"set": {"flags.--max-model-len": 1_048_576}, "nodes": 1},
+    {"layout": {"tp": 1, "dp": 8, "ep": 8}},
+    {"set": {"flags.--max-num-batched-tokens": 131_072}},
+    {"mode": "disaggregated", "nodes": 1},
+]
+
+
+@slow
+@given(variants, servers, st.sampled_from(PINS))
+def test_an_infeasible_plan_becomes_feasible_by_each_change_that_is_offered(
+    variant: str, server: str, pins: dict[str, Any]
+) -> None:
+    try:
+        made = planned(CATALOG, variant, server, **pins)
+    except Refused:
+        assume(False)
+    for offer in (reason for reason in made.reasons if reason.code in ("F091", "F092", "F093", "F094")):
+        change = {key: value for key, value in {**pins, **offer.numbers["change"]}.items() if value is not None}
+        assert planned(CATALOG, variant, server, **change).chosen is not None, offer.message

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from stowplan.cli.summary import layout_words
 from stowplan.diagnostics import did_you_mean
 from stowplan.fit.ledger import GIB
 
@@ -38,43 +39,31 @@ def _verdict(document: dict[str, Any]) -> list[Table]:
 def _layout(document: dict[str, Any]) -> list[Table]:
     if "roles" not in document:
         return []
-    role = document["roles"][0]
-    sizes = role["parallelism"]
     because = (
         f"follows {document['recipe']}"
         if document["recipe"]
         else "of the legal layouts: meets the objective or misses it least, fewest devices, most headroom"
     )
-    chosen = [
-        f"tp={sizes['tp']} dp={sizes['dp']} ep={sizes['ep']}",
-        role["nodes"],
-        role["devicesPerNode"],
-        document["checkpoint"]["id"],
-        f"chosen: {because}",
-    ]
-    rows = [chosen]
-    for other in document["alternatives"]:
-        sizes = other["parallelism"]
-        rows.append(
-            [
-                f"tp={sizes['tp']} dp={sizes['dp']} ep={sizes['ep']}",
-                other["nodes"],
-                other["devicesPerNode"],
-                other["checkpoint"],
-                other["losesBy"],
-            ]
-        )
+    rows = [_placed(document["roles"], document["checkpoint"]["id"], f"chosen: {because}")]
+    rows += [_placed(other["roles"], other["checkpoint"], other["losesBy"]) for other in document["alternatives"]]
     return [("Layout", ["layout", "nodes", "devices a node", "checkpoint", "why, or what it loses by"], rows)]
 
 
+def _placed(roles: list[dict[str, Any]], checkpoint: str, why: str) -> list[Any]:
+    nodes, devices = ("; ".join(str(role[key]) for role in roles) for key in ("nodes", "devicesPerNode"))
+    return ["; ".join(layout_words(role) for role in roles), nodes, devices, checkpoint, why]
+
+
 def _memory(document: dict[str, Any]) -> list[Table]:
-    if "roles" not in document:
-        return []
-    role = document["roles"][0]
+    return [table for role in document.get("roles", ()) for table in _memory_of(document, role)]
+
+
+def _memory_of(document: dict[str, Any], role: dict[str, Any]) -> list[Table]:
     device, host, capacity = role["memory"]["device"], role["memory"]["host"], role["capacity"]
     rows = [
         [line["name"], f"{line['bytes'] / GIB:.2f}", line["formula"], line["source"], line["confidence"]]
         for line in document["ledger"]
+        if line["role"] == role["name"]
     ]
     rows += [
         ["free", f"{device['free'] / GIB:.2f}", "less than one block of the cache", "the sum above", ""],
@@ -88,10 +77,11 @@ def _memory(document: dict[str, Any]) -> list[Table]:
     ]
     on_host = [[name, f"{size / GIB:.1f}"] for name, size in host.items()]
     carried = [[name, value] for name, value in capacity.items()]
+    whose = "" if role["name"] == "server" else f" ({role['name']})"
     return [
-        ("Device memory", ["part", "GiB", "formula", "source", "confidence"], rows),
-        ("Host memory for each pod", ["part", "GiB"], on_host),
-        ("Capacity of one data-parallel rank", ["figure", "value"], carried),
+        (f"Device memory{whose}", ["part", "GiB", "formula", "source", "confidence"], rows),
+        (f"Host memory for each pod{whose}", ["part", "GiB"], on_host),
+        (f"Capacity of one data-parallel rank{whose}", ["figure", "value"], carried),
         *_estimate(role),
     ]
 
@@ -141,7 +131,11 @@ def _settings_table(decisions: list[dict[str, Any]]) -> Table:
 
 
 def _security(document: dict[str, Any]) -> list[Table]:
-    made = document.get("roles", [{}])[0].get("deployment")
+    return [table for role in document.get("roles", ()) for table in _security_of(role)]
+
+
+def _security_of(role: dict[str, Any]) -> list[Table]:
+    made = role.get("deployment")
     if not made:
         return []
     security = made["security"]

@@ -31,6 +31,7 @@ def plan(
     engine: Annotated[str | None, typer.Option(help="NAME or NAME@VERSION.", show_default=False)] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Checkpoint id.", show_default=False)] = None,
     device_layer: Annotated[str | None, typer.Option(help="Device layer.", show_default=False)] = None,
+    mode: Annotated[str | None, typer.Option(help="aggregated or disaggregated.", show_default=False)] = None,
     objective: Annotated[
         str | None,
         typer.Option(help="Choose by devices, latency, throughput or cost.", show_default=False),
@@ -38,7 +39,12 @@ def plan(
     at_least: Annotated[
         float | None, typer.Option(help="Output tokens/s that all replicas give together.", show_default=False)
     ] = None,
-    layout: Annotated[str | None, typer.Option(help="tp=8,dp=1,ep=8,pp=1", show_default=False)] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="tp=8,dp=1,ep=8,pp=1, or by role: prefill:tp=4,dp=4,ep=16;decode:dp=16,ep=16.", show_default=False
+        ),
+    ] = None,
     pins: Annotated[
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE, for example flags.--max-model-len=131072.", show_default=False),
@@ -64,6 +70,7 @@ def plan(
         "engine": engine,
         "checkpoint": checkpoint,
         "deviceLayer": device_layer,
+        "mode": mode,
         "objective": objective,
         "atLeast": at_least,
         "layout": _layout(layout),
@@ -108,7 +115,7 @@ def _layout(text: str | None) -> dict[str, Any] | None:
 def _no_layout(text: str) -> Refused:
     from stowplan.diagnostics import Diagnostic, Location, Refused
 
-    hint = "write tp=8,dp=1,ep=8,pp=1, or server:tp=8,dp=1"
+    hint = "write tp=8,dp=1,ep=8,pp=1, or prefill:tp=8,ep=8;decode:dp=8,ep=8"
     return Refused([Diagnostic("P013", f"'{text}' is not a layout", Location("--layout"), hint=hint)], unreadable=True)
 
 
@@ -144,20 +151,22 @@ def _pins(pins: list[str]) -> dict[str, Any]:
 
 
 def _print_candidates(documents: list[dict[str, Any]], output: Output) -> None:
+    from stowplan.cli.summary import layout_words
+
     rows = []
     for document in documents:
-        role = document["roles"][0]
-        sizes, estimate = role["parallelism"], role["estimate"] or {}
+        roles, last = document["roles"], document["roles"][-1]
+        sizes, estimate = last["parallelism"], last["estimate"] or {}
         rows.append(
             [
                 document["rank"],
                 document["verdict"],
-                role["nodes"] * role["devicesPerNode"],
-                f"tp={sizes['tp']} dp={sizes['dp']} ep={sizes['ep']}",
+                sum(role["nodes"] * role["devicesPerNode"] * role["replicas"] for role in roles),
+                "; ".join(layout_words(role) for role in roles),
                 document["checkpoint"]["id"].rpartition("/")[2],
                 document["engine"]["name"],
                 document["recipe"] or "-",
-                f"{role['capacity']['requestsAtUseCase'] * sizes['dp']:.0f}",
+                f"{last['capacity']['requestsAtUseCase'] * sizes['dp'] * last['replicas']:.0f}",
                 *(f"{estimate[key][1]:,.0f}" if estimate else "-" for key in ("ttftMs", "tpotMs")),
                 cut(document["losesBy"], None if output is Output.wide else 90),
             ]

@@ -27,25 +27,37 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
 
 
 def _chosen(document: dict[str, Any]) -> Iterator[str]:
-    role, engine = document["roles"][0], document["engine"]
-    sizes, capacity = role["parallelism"], role["capacity"]
-    devices = role["nodes"] * role["devicesPerNode"]
+    engine = document["engine"]
     yield f"  checkpoint  {document['checkpoint']['id']} ({document['quantization']['decision']}, {document['checkpoint']['bytes'] / 1e9:,.1f} GB)"
     yield f"  engine      {engine['name']} {engine['version']}  {engine['image'] or '(no public image: the site must name one)'}"
-    yield f"  devices     {devices} x {document['deviceLayer']['resourceName']} on {role['nodes']} node(s), {role['replicas']} replica(s)"
-    recipe = f"  follows {document['recipe']}" if document["recipe"] else ""
-    yield f"  layout      tp={sizes['tp']} dp={sizes['dp']} ep={sizes['ep']} pp={sizes['pp']}{recipe}"
-    yield f"  device      {device_line(role['memory']['device'])}"
-    yield (
-        f"  capacity    {capacity['logTokens']:,} tokens in the engine's log for each dp rank; {capacity['requestsAtUseCase'] * sizes['dp']:,.0f} requests of this "
-        f"use case; longest context {capacity['longestContext']:,}, served {capacity['maxModelLen']:,}"
-    )
-    if role["estimate"]:
-        bands = role["estimate"]
+    for role in document["roles"]:
+        yield from _role(document, role)
+    bands = document["roles"][-1]["estimate"]
+    if bands:
         yield (
             f"  estimate    TTFT {_band(bands['ttftMs'])} ms, TPOT {_band(bands['tpotMs'])} ms, "
             f"{_band(bands['outputTokensPerSecondPerDevice'])} output tokens/s for each device at {bands['concurrency']} in flight"
         )
+
+
+def _role(document: dict[str, Any], role: dict[str, Any]) -> Iterator[str]:
+    capacity, devices = role["capacity"], role["nodes"] * role["devicesPerNode"]
+    name = "" if len(document["roles"]) == 1 else f"{role['name']} of "
+    yield f"  devices     {name}{devices} x {document['deviceLayer']['resourceName']} on {role['nodes']} node(s), {role['replicas']} replica(s)"
+    recipe = f"  follows {document['recipe']}" if document["recipe"] else ""
+    yield f"  layout      {layout_words(role)} pp={role['parallelism']['pp']}{recipe}"
+    yield f"  device      {device_line(role['memory']['device'])}"
+    yield (
+        f"  capacity    {capacity['logTokens']:,} tokens in the engine's log for each dp rank; {capacity['requestsAtUseCase'] * role['parallelism']['dp']:,.0f} requests of this "
+        f"use case; longest context {capacity['longestContext']:,}, served {capacity['maxModelLen']:,}"
+    )
+
+
+def layout_words(role: dict[str, Any]) -> str:
+    """How a role is split over its devices; the name where there are several roles."""
+    sizes = role["parallelism"]
+    name = "" if role["name"] == "server" else f"{role['name']} "
+    return f"{name}tp={sizes['tp']} dp={sizes['dp']} ep={sizes['ep']}"
 
 
 def device_line(device: dict[str, Any]) -> str:

@@ -29,8 +29,8 @@ def rank(candidate: Candidate, pairing: Pairing, usable: Sequence[Stack]) -> tup
         candidate.miss_ratio,
         candidate.devices,
         -candidate.headroom,
-        candidate.placement.layout.dp,
-        -candidate.placement.layout.ep,
+        sum(role.placement.layout.dp for role in candidate.roles),
+        -sum(role.placement.layout.ep for role in candidate.roles),
     )
 
 

@@ -16,7 +16,6 @@ _FLAG_NAME = re.compile(r"flags\.--[a-zA-Z0-9][-_.a-zA-Z0-9]*")
 _LAYOUT_FIELDS = ("tp", "dp", "pp", "ep", "expertParallel", "devices", "dpAttention")
 _AT_LEAST_ONE = ("maxModelLen", "maxNumSeqs", "maxNumBatchedTokens", "port")
 _HIGHEST_PORT = 65535
-ROLES = ("server",)
 _PIN = Origin("pairing", "", "pinned", "the pairing's set")
 
 
@@ -32,55 +31,57 @@ def refuse_contradictions(pairing: Pairing) -> None:
 
 
 def _modes(pairing: Pairing) -> Iterator[Diagnostic]:
-    if pairing.spec.mode == "disaggregated":
-        yield Diagnostic(
-            "P020",
-            "disaggregated serving cannot be planned yet",
-            pairing.locate("mode"),
-            hint="leave mode out, or write aggregated",
-        )
     given = pairing.spec.layout
     for role in given if isinstance(given, dict) else ():
-        if role not in ROLES:
+        if role not in pairing.roles:
             message = f"the plan has no role '{role}'"
             yield Diagnostic(
-                "P025", message, pairing.locate("layout", role, key=True), hint=f"roles: {', '.join(ROLES)}"
+                "P025", message, pairing.locate("layout", role, key=True), hint=f"roles: {', '.join(pairing.roles)}"
             )
 
 
 def _sizes(pairing: Pairing) -> Iterator[Diagnostic]:
-    layout, nodes, most = pairing.layout(ROLES[0]), pairing.spec.nodes, pairing.site.max_nodes
-    host = pairing.server.devices.value or 1
-    spans = nodes or (-(-layout.devices // host) if layout else 1)
-    if layout and layout.devices % spans:
-        message = f"the layout's {layout.devices} devices do not divide over {spans} nodes"
-        yield Diagnostic("P021", message, pairing.locate("layout"), hint="devices = tp x dp x pp")
-    if spans > most:
-        words = (
-            f"{nodes} nodes"
-            if nodes
-            else f"the layout's {layout.devices if layout else 0} devices take {spans} nodes, which"
-        )
+    nodes, most, host = pairing.spec.nodes, pairing.site.max_nodes, pairing.server.devices.value or 1
+    layouts = [layout for layout in map(pairing.layout, pairing.roles) if layout]
+    spans = [-(-layout.devices // host) for layout in layouts]
+    if nodes and len(pairing.roles) == 1:
+        spans = [nodes] * len(layouts)
+    for layout, span in zip(layouts, spans, strict=True):
+        if layout.devices % span:
+            message = f"the layout's {layout.devices} devices do not divide over {span} nodes"
+            yield Diagnostic("P021", message, pairing.locate("layout"), hint="devices = tp x dp x pp")
+    needed = -(-sum(layout.devices for layout in layouts) // host)
+    if (nodes or needed) > most:
+        devices = sum(layout.devices for layout in layouts)
+        words = f"{nodes} nodes" if nodes else f"the layout's {devices} devices take {needed} nodes, which"
         message = f"{words} are more than the site's maxNodes, {most}"
         yield Diagnostic("P022", message, pairing.locate("nodes" if nodes else "layout"))
 
 
 def _keys(pairing: Pairing) -> Iterator[Diagnostic]:
+    own = {key for role in pairing.roles for key, _ in pairing.pins(role)}
     for key in pairing.spec.set:
-        plain = key.removeprefix(f"{ROLES[0]}.")
-        if not (_ENV_NAME.fullmatch(plain) or _FLAG_NAME.fullmatch(plain)):
+        role, _, rest = key.partition(".")
+        plain = rest if role in pairing.roles else key
+        if plain not in own or not (_ENV_NAME.fullmatch(plain) or _FLAG_NAME.fullmatch(plain)):
             message = f"'{key}' is not a key of the plan that can be pinned"
-            yield Diagnostic(
-                "P023", message, pairing.locate("set", key, key=True), hint="write flags.--NAME or env.NAME"
+            hint = "write flags.--NAME or env.NAME" + (
+                f", or one role's: {pairing.roles[0]}.flags.--NAME" if len(pairing.roles) > 1 else ""
             )
+            yield Diagnostic("P023", message, pairing.locate("set", key, key=True), hint=hint)
 
 
 def pin_problems(pairing: Pairing, stack: Stack) -> Iterator[Reason]:
     """Pins that this engine version does not take."""
+    found = {reason.message: reason for role in pairing.roles for reason in _pin_problems(pairing, stack, role)}
+    yield from found.values()
+
+
+def _pin_problems(pairing: Pairing, stack: Stack, role: str) -> Iterator[Reason]:
     pins = Settings()
     taken_away = []
-    for key, value in pairing.spec.set.items():
-        path = pin_path(key, ROLES[0])
+    for key, value in pairing.pins(role):
+        path = pin_path(key)
         if value is None and path[0] == "flags":
             taken_away.append(path[1])
         pins.put(path, value, _PIN)

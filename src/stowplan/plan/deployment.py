@@ -10,7 +10,7 @@ from typing import Any
 from stowplan.fit.ledger import GIB
 from stowplan.fit.weights import weights
 from stowplan.plan.document import checkpoint_bytes, image, revision
-from stowplan.plan.model import Candidate, Layer, Plan
+from stowplan.plan.model import Candidate, Layer, Plan, Role
 from stowplan.plan.quantization import toolchain
 from stowplan.profiles.engine import Memory
 from stowplan.profiles.site import Weights
@@ -54,9 +54,9 @@ def _claim(pairing: str, checkpoint: str, site: Weights) -> str:
     return f"{object_name(pairing)}-weights-{_mark(fixed)}"
 
 
-def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
-    """Names, ports, probes, resources, security and volumes of the pairing's one role."""
-    stack, placement, fit = chosen.stack, chosen.placement, chosen.fit
+def deployment(plan: Plan, chosen: Candidate, role: Role) -> dict[str, Any]:
+    """Names, ports, probes, resources, security and volumes of a role."""
+    stack, placement, fit = chosen.stack, role.placement, role.fit
     engine, site = stack.engine, plan.pairing.site
     if plan.layer is None:
         raise ValueError("a chosen layout has a device layer")
@@ -67,7 +67,7 @@ def deployment(plan: Plan, chosen: Candidate) -> dict[str, Any]:
     pinned = revision(plan, chosen)
     level = pod_security(reasons)
     size = checkpoint_bytes(plan, chosen)
-    port = int(chosen.settings.get("flags", engine.fields["port"].flag))
+    port = int(role.settings.get("flags", engine.fields["port"].flag))
     budget = startup_seconds(engine.memory, size)
     arrival = arrival_seconds(plan, chosen, size)
     root = container.run_as is None or "root" in layer.spec.workload.reasons

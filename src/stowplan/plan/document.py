@@ -13,7 +13,7 @@ from stowplan.fit.weights import weights
 from stowplan.located_yaml import read_file
 from stowplan.pairing import Pairing
 from stowplan.plan.choice import loses_by
-from stowplan.plan.model import Candidate, Plan, Reason
+from stowplan.plan.model import Candidate, Plan, Reason, Role
 from stowplan.plan.planner import replicas
 from stowplan.plan.quantization import classes, decision, toolchain
 from stowplan.profiles.engine import Build, Version
@@ -124,19 +124,21 @@ def _chosen(plan: Plan, candidate: Candidate, *, brief: bool = False) -> dict[st
             "driver": (built.driver or None) if built else None,
         },
         "recipe": candidate.recipe[0] if candidate.recipe else None,
-        "roles": [_role(plan, candidate)],
+        "roles": [_role(plan, candidate, role) for role in candidate.roles],
     }
     if not brief:
         document["decisions"] = _decisions(candidate)
         document["ledger"] = [
             {
+                "role": role.name,
                 "name": line.name,
                 "bytes": line.bytes,
                 "formula": line.formula,
                 "source": line.source,
                 "confidence": line.confidence,
             }
-            for line in candidate.fit.lines
+            for role in candidate.roles
+            for line in role.fit.lines
         ]
         document["alternatives"] = [
             _alternative(plan, other, candidate) for other in plan.candidates[1 : _ALTERNATIVES + 1]
@@ -199,20 +201,20 @@ def checkpoint_bytes(plan: Plan, candidate: Candidate) -> int:
     return weights(plan.pairing.architecture, candidate.stack.checkpoint, candidate.stack.checkpoint.draft).total
 
 
-def _role(plan: Plan, candidate: Candidate) -> dict[str, Any]:
-    layout, fit, placement = candidate.placement.layout, candidate.fit, candidate.placement
+def _role(plan: Plan, candidate: Candidate, role: Role) -> dict[str, Any]:
+    layout, fit, placement = role.placement.layout, role.fit, role.placement
     use_case = plan.pairing.use_case
     lengths = use_case.input_tokens.mean + use_case.output_tokens.mean
     limit = plan.pairing.variant.max_context.value or fit.tuning.max_model_len
     bands = candidate.estimate
     return {
-        "name": "server",
-        "replicas": replicas(plan),
+        "name": role.name,
+        "replicas": replicas(plan) * role.instances,
         "nodes": placement.nodes,
         "devicesPerNode": placement.devices_per_node,
         "parallelism": {"tp": layout.tp, "dp": layout.dp, "ep": layout.ep, "pp": layout.pp},
-        "flags": candidate.settings.flags,
-        "env": candidate.settings.env,
+        "flags": role.settings.flags,
+        "env": role.settings.env,
         "memory": {
             "device": {
                 "total": fit.device_bytes,
@@ -271,22 +273,32 @@ def _cost(plan: Plan, bands: Estimate) -> dict[str, Any]:
 def _decisions(candidate: Candidate) -> list[dict[str, Any]]:
     return [
         {
-            "key": key,
+            "key": key if len(candidate.roles) == 1 else f"{role.name}.{key}",
             "value": value,
             "setBy": f"{origin.kind} {origin.name}",
             "reason": origin.reason,
             "source": origin.source,
         }
-        for key, value, origin in candidate.settings.origins()
+        for role in candidate.roles
+        for key, value, origin in role.settings.origins()
     ]
 
 
 def _alternative(plan: Plan, other: Candidate, chosen: Candidate) -> dict[str, Any]:
-    layout = other.placement.layout
     return {
         "checkpoint": other.stack.checkpoint.id,
-        "nodes": other.placement.nodes,
-        "devicesPerNode": other.placement.devices_per_node,
-        "parallelism": {"tp": layout.tp, "dp": layout.dp, "ep": layout.ep, "pp": layout.pp},
+        "roles": [_placed(role) for role in other.roles],
         "losesBy": loses_by(other, chosen, plan.pairing),
+    }
+
+
+def _placed(role: Role) -> dict[str, Any]:
+    """A role's place: instances in one replica, hosts and devices of each, and how it is split."""
+    layout = role.placement.layout
+    return {
+        "name": role.name,
+        "instances": role.instances,
+        "nodes": role.placement.nodes,
+        "devicesPerNode": role.placement.devices_per_node,
+        "parallelism": {"tp": layout.tp, "dp": layout.dp, "ep": layout.ep, "pp": layout.pp},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from math import ceil
 from typing import Any
@@ -15,12 +15,13 @@ from stowplan.pairing import Pairing
 from stowplan.plan.choice import documents
 from stowplan.plan.flags import broken_rules, unknown_flags
 from stowplan.plan.layouts import Placement, violations
-from stowplan.plan.model import Candidate, Layer, Reason, Recipe, Stack
+from stowplan.plan.model import Candidate, Layer, Reason, Recipe, Role, Stack
 from stowplan.plan.objectives import miss_ratio, missed
-from stowplan.plan.settings import Origin, Settings, apply_rules, pin_path, put_set
+from stowplan.plan.settings import Origin, Settings, apply_rules, in_order, pin_path, put_set
 from stowplan.plan.stacks import known_bad, stack_context
+from stowplan.profiles.engine import Efficiency
 from stowplan.profiles.recipe import Layout
-from stowplan.profiles.rule import Context, most_special
+from stowplan.profiles.rule import Context, LayoutRule, Rule, StackContext, may_hold, most_special
 
 _ROUND_TO = 256
 _LEAST_SEQS = 16
@@ -35,6 +36,13 @@ class Evaluator:
     layer: Layer
     device_mib: int
     role: str = "server"
+    _others: dict[str, Evaluator] = field(default_factory=dict, repr=False, compare=False)
+
+    def of(self, role: str) -> Evaluator:
+        """The same for another role."""
+        if role not in self._others:
+            self._others[role] = replace(self, role=role, _others=self._others)
+        return self._others[role]
 
     @cached_property
     def fitter(self) -> Fitter:
@@ -48,6 +56,16 @@ class Evaluator:
             draft=self.stack.draft,
             unified_memory=self.pairing.chip.unified_memory,
         )
+
+    @cached_property
+    def rules(self) -> list[Rule]:
+        """Rules that hold in some layout, in the order in which they are laid on."""
+        return in_order(rule for rule in self.stack.engine.rules if may_hold(rule.when, self.stack_context))
+
+    @cached_property
+    def layout_rules(self) -> list[LayoutRule]:
+        """Limits that hold in some layout."""
+        return [rule for rule in self.stack.engine.layout_rules if may_hold(rule.when, self.stack_context)]
 
     @cached_property
     def rates(self) -> Rates:
@@ -75,19 +93,33 @@ class Evaluator:
         return min(wanted, limit)
 
     @property
+    def mean_request(self) -> int:
+        """Tokens of the mean request, input and output."""
+        return self.pairing.use_case.input_tokens.mean + self.pairing.use_case.output_tokens.mean
+
+    @property
     def median_request(self) -> int:
         """Tokens of the median request, input and output."""
         use_case = self.pairing.use_case
         median = use_case.input_tokens.p50 + use_case.output_tokens.p50
         return min(median, use_case.context_limit or median)
 
+    @cached_property
+    def stack_context(self) -> StackContext:
+        """What conditions are asked of, apart from the layout."""
+        stack = self.stack
+        return stack_context(self.pairing, stack.checkpoint, stack.version, stack.draft)
+
+    @cached_property
+    def _known(self) -> dict[str, Any]:
+        return asdict(self.stack_context)
+
     def context(self, placement: Placement) -> Context:
         """What conditions are asked of."""
-        stack, layout = self.stack, placement.layout
+        layout = placement.layout
         return Context(
-            **asdict(stack_context(self.pairing, stack.checkpoint, stack.version, stack.draft)),
+            **self._known,
             role=self.role,
-            mode=self.pairing.spec.mode or "aggregated",
             tp=layout.tp,
             dp=layout.dp,
             ep=layout.ep,
@@ -96,24 +128,19 @@ class Evaluator:
 
     def legal(self, placement: Placement) -> bool:
         """Whether no unconditional layout rule forbids it: what is not legal is not searched."""
-        rules = [rule for rule in self.stack.engine.layout_rules if not rule.unless]
+        rules = [rule for rule in self.layout_rules if not rule.unless]
         context, pairing = self.context(placement), self.pairing
         return not any(violations(rules, context, placement, pairing.architecture, pairing.server, {}))
 
     def settings(self, context: Context, placement: Placement, recipe: Recipe | None) -> Settings:
         """Rules, then recipe, then what the plan fills in, then the pairing's own pins."""
-        engine, name = self.stack.engine, self.stack.engine_name
-        settings = apply_rules(engine.rules, context, name)
+        settings = apply_rules(self.rules, context, self.stack.engine_name)
         if recipe:
             title, spec = recipe
             put_set(settings, spec.roles[self.role].set, Origin("recipe", title, spec.title, spec.sources[0]))
         self._fill(settings, placement)
-        for key, value in self.pairing.spec.set.items():
-            settings.pin(
-                pin_path(key, self.role),
-                value,
-                Origin("pairing", self.pairing.name, "pinned", "the pairing's set"),
-            )
+        for key, value in self.pairing.pins(self.role):
+            settings.pin(pin_path(key), value, Origin("pairing", self.pairing.name, "pinned", "the pairing's set"))
         return settings
 
     def _fill(self, settings: Settings, placement: Placement) -> None:
@@ -163,35 +190,37 @@ class Evaluator:
         )
 
     def evaluate(self, placement: Placement, recipe: Recipe | None = None) -> Candidate:
-        """The whole verdict on one layout."""
+        """The whole verdict on one layout of the only role."""
+        role = self.place(placement, recipe)
+        carried = role.carried(self.mean_request)
+        bands = self._estimate(role, carried) if not role.reasons else None
+        return self.judge((role,), placement.nodes, recipe, bands, carried)
+
+    def place(self, placement: Placement, recipe: Recipe | None = None) -> Role:
+        """The role under one layout, before its speed is estimated."""
         context = self.context(placement)
         settings = self.settings(context, placement, recipe)
         tuning = self.tuning(settings, placement.layout)
         fit = self.fitter.fit(context, placement.layout, placement.devices_per_node, tuning)
-        reasons = tuple(self._reasons(context, placement, settings, fit))
-        wanted = self.pairing.use_case.load.concurrency
-        lengths = self.pairing.use_case.input_tokens.mean + self.pairing.use_case.output_tokens.mean
-        carried = fit.requests(lengths) * placement.layout.dp
-        bands = self._estimate(settings, context, placement, fit, min(wanted, int(carried))) if not reasons else None
-        misses = tuple(missed(self.pairing.use_case, bands, carried, tuning.max_model_len, self.required_context))
+        reasons = self._reasons(context, placement, settings, fit)
+        if len(self.pairing.roles) > 1:
+            reasons = (replace(reason, message=f"{self.role}: {reason.message}") for reason in reasons)
+        return Role(self.role, placement, settings, fit, tuple(reasons))
+
+    def judge(
+        self, roles: tuple[Role, ...], nodes: int, recipe: Recipe | None, bands: Estimate | None, carried: float
+    ) -> Candidate:
+        """The candidate that these roles are, held against the use case; `carried` is requests in flight."""
+        use_case, wanted = self.pairing.use_case, self.pairing.use_case.load.concurrency
+        served = min(role.fit.tuning.max_model_len for role in roles)
+        misses = tuple(missed(use_case, bands, carried, served, self.required_context))
         refuted = (
-            carried < wanted
-            or tuning.max_model_len < self.required_context
-            or (bands is not None and not bands.may_meet(self.pairing.use_case))
+            carried < wanted or served < self.required_context or (bands is not None and not bands.may_meet(use_case))
         )
-        meets = not reasons and not (refuted if documents(recipe, self.pairing) else misses)
+        forbidden = any(role.reasons for role in roles)
+        meets = not forbidden and not (refuted if documents(recipe, self.pairing) else misses)
         return Candidate(
-            self.stack,
-            placement,
-            settings,
-            fit,
-            bands,
-            recipe,
-            reasons,
-            meets,
-            misses,
-            miss_ratio(self.pairing.use_case, bands),
-            carried / wanted,
+            self.stack, roles, nodes, bands, recipe, meets, misses, miss_ratio(use_case, bands), carried / wanted
         )
 
     def _reasons(self, context: Context, placement: Placement, settings: Settings, fit: Fit) -> Iterator[Reason]:
@@ -203,7 +232,7 @@ class Evaluator:
             message = f"{placement.devices_per_node} devices in one pod are not allowed by {self.layer.name} on {pairing.spec.server}; allowed: {', '.join(str(n) for n in allowed)} ({counts.source})"
             yield Reason("F011", message, {"devices": placement.devices_per_node, "allowed": list(allowed)})
         for broken in violations(
-            engine.layout_rules, context, placement, pairing.architecture, pairing.server, settings.flags
+            self.layout_rules, context, placement, pairing.architecture, pairing.server, settings.flags
         ):
             yield Reason(
                 "F010", f"{broken.message}: {broken.rule.reason} ({broken.rule.source})", {"rule": broken.rule.id}
@@ -222,16 +251,21 @@ class Evaluator:
     def _draft_tokens(self, settings: Settings) -> int:
         """Tokens that the settings let the draft propose in each step; none where they turn it off."""
         path = self.stack.engine.draft_tokens.get(self.stack.draft) if self.stack.draft else None
-        return int(settings.get(*pin_path(path, self.role)) or 0) if path else 0
+        return int(settings.get(*pin_path(path)) or 0) if path else 0
 
-    def _estimate(
-        self, settings: Settings, context: Context, placement: Placement, fit: Fit, concurrency: int
-    ) -> Estimate | None:
-        engine = self.stack.engine
-        efficiency = most_special(engine.efficiency, context)
-        tokens = self._draft_tokens(settings)
+    def _estimate(self, role: Role, carried: float) -> Estimate | None:
+        concurrency = min(self.pairing.use_case.load.concurrency, int(carried))
+        return estimate(self.work(role), role.placement.layout, self.rates, self.efficiency(role), concurrency)
+
+    def efficiency(self, role: Role) -> Efficiency:
+        """Shares of the peak that the engine reaches with this role."""
+        return most_special(self.stack.engine.efficiency, self.context(role.placement))
+
+    def work(self, role: Role) -> Work:
+        """What the use case asks of the role's devices."""
+        engine, fit, tokens = self.stack.engine, role.fit, self._draft_tokens(role.settings)
         accepted = engine.acceptance.get(self.stack.draft, {}).get(str(tokens)) if self.stack.draft else None
-        work = Work(
+        return Work(
             architecture=self.pairing.architecture,
             weights=self.fitter.weights,
             cache=fit.cache,
@@ -242,7 +276,6 @@ class Evaluator:
             batch_tokens=fit.tuning.max_num_batched_tokens,
             accepted=(accepted.value if accepted else None) or 1.0,
         )
-        return estimate(work, placement.layout, self.rates, efficiency, concurrency)
 
 
 def _short(fit: Fit, device: str) -> Reason:

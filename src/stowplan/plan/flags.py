@@ -53,7 +53,7 @@ def unknown_flags(pairing: Pairing, stack: Stack, flags: Mapping[str, Any]) -> I
 def broken_rules(stack: Stack, context: Context, settings: Settings) -> Iterator[Reason]:
     """Settings that the engine's flag rules forbid here."""
     for rule in stack.engine.flag_rules:
-        value = settings.get(*pin_path(rule.setting, context.role))
+        value = settings.get(*pin_path(rule.setting))
         if value is None or (rule.values is not None and value not in rule.values) or not holds(rule.when, context):
             continue
         limit = _broken_limit(rule, value, context)

@@ -30,12 +30,13 @@ class Violation:
 
 
 def placements(nodes: int, devices_per_node: int) -> Iterator[Placement]:
-    """Every split of the devices into tensor and data parallel, with expert parallel off and on."""
+    """Every split of the devices into tensor and data parallel, with expert parallel off and on; stages go by hosts."""
     total = nodes * devices_per_node
-    for tp in (size for size in range(1, total + 1) if total % size == 0):
-        dp = total // tp
-        for ep in sorted({1, total}):
-            yield Placement(Layout(tp=tp, dp=dp, ep=ep, pp=1), nodes, devices_per_node)
+    for pp in (stages for stages in range(1, nodes + 1) if nodes % stages == 0):
+        stage = total // pp
+        for tp in (size for size in range(1, stage + 1) if stage % size == 0):
+            for ep in sorted({1, stage}):
+                yield Placement(Layout(tp=tp, dp=stage // tp, ep=ep, pp=pp), nodes, devices_per_node)
 
 
 def violations(

@@ -54,16 +54,37 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One layout that was considered, evaluated whole."""
+class Role:
+    """One role under one layout: how it is started, where its bytes go, what speaks against it."""
 
-    stack: Stack
+    name: str
     placement: Placement
     settings: Settings
     fit: Fit
+    reasons: tuple[Reason, ...]
+    instances: int = 1
+    """Instances of it in one replica of the whole."""
+
+    @property
+    def devices(self) -> int:
+        """Devices of all its instances."""
+        return self.placement.nodes * self.placement.devices_per_node * self.instances
+
+    def carried(self, tokens: int) -> float:
+        """Requests of that length in flight over all ranks of all instances."""
+        return self.fit.requests(tokens) * self.placement.layout.dp * self.instances
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One layout of every role that was considered, evaluated whole."""
+
+    stack: Stack
+    roles: tuple[Role, ...]
+    nodes: int
+    """Hosts of one replica."""
     estimate: Estimate | None
     recipe: Recipe | None
-    reasons: tuple[Reason, ...]
     meets: bool
     """Whether it meets the objective; a layout documented for this server does until the whole band says no."""
     misses: tuple[str, ...]
@@ -74,14 +95,29 @@ class Candidate:
     """Requests that fit, over the requests asked for."""
 
     @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """What forbids it."""
+        return tuple(reason for role in self.roles for reason in role.reasons)
+
+    @property
     def feasible(self) -> bool:
         """Whether nothing forbids it."""
-        return not self.reasons
+        return not any(role.reasons for role in self.roles)
 
     @property
     def devices(self) -> int:
         """Devices of one replica."""
-        return self.placement.nodes * self.placement.devices_per_node
+        return sum(role.devices for role in self.roles)
+
+    @property
+    def shortfall(self) -> int:
+        """Bytes that are missing on a device of the role that lacks most."""
+        return max(role.fit.shortfall for role in self.roles)
+
+    @property
+    def replaced(self) -> dict[str, str]:
+        """Pinned key to what it took the place of, over all roles."""
+        return {key: text for role in self.roles for key, text in role.settings.replaced.items()}
 
 
 @dataclass(frozen=True)

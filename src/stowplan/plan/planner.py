@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil
 
 from stowplan.diagnostics import Diagnostic, Refused
-from stowplan.fit.ledger import GIB
 from stowplan.pairing import Pairing
+from stowplan.plan.aggregated import SERVER, LayoutSearcher
 from stowplan.plan.choice import documents, rank
 from stowplan.plan.contradictions import pin_problems, refuse_contradictions
+from stowplan.plan.disaggregated import PairSearcher, transfer
 from stowplan.plan.evaluate import Evaluator
-from stowplan.plan.layouts import Placement, placements
 from stowplan.plan.model import Candidate, Layer, Plan, Reason, Recipe, Stack, Verdict
+from stowplan.plan.offers import offers
 from stowplan.plan.stacks import known_bad, stacks
-from stowplan.profiles.recipe import Layout
 from stowplan.versions import in_range
 
 
 def plan(pairing: Pairing) -> Plan:
+    """The plan of a pairing; where nothing fits, with changes that were tried and fit.
+
+    Raises:
+        Refused: what the pairing pins contradicts itself or the catalogue.
+    """
+    made = decide(pairing)
+    if made.verdict != "infeasible":
+        return made
+    offered = tuple(offers(pairing, made, decide))
+    if made.candidates and not offered:
+        message = f"no change that was tried helps: more than {pairing.site.max_nodes} nodes, a shorter context, smaller batches, and every known checkpoint"
+        offered = (Reason("F090", message, {"maxNodes": pairing.site.max_nodes}),)
+    return replace(made, reasons=(*made.reasons, *offered))
+
+
+def decide(pairing: Pairing) -> Plan:
     """The plan of a pairing; it always answers, with reasons where the answer is no.
 
     Raises:
@@ -56,10 +72,23 @@ def _preconditions(pairing: Pairing, layer: Layer | None) -> tuple[list[Stack], 
         message = f"no device layer in the catalogue serves {pairing.spec.server}"
         return [], [], [Reason("F030", message, {"fact": f"device layer of {pairing.spec.server}"})]
     usable, refused, unknown = stacks(pairing)
+    if pairing.mode == "disaggregated" and usable:
+        usable, unknown = _that_transfer(pairing, usable)
     _, _, memory = _device_memory(pairing)
     if memory:
         return [], refused, [memory, *unknown]
     return usable, refused, [] if usable else unknown
+
+
+def _that_transfer(pairing: Pairing, usable: list[Stack]) -> tuple[list[Stack], list[Reason]]:
+    """Stacks whose engine is documented to hand caches from prefill to decode here, and the fact that is missing."""
+    found = [stack for stack in usable if transfer(pairing, stack)]
+    engines = dict.fromkeys(f"{stack.engine_name} {stack.version.version}" for stack in usable)
+    message = (
+        f"nothing documents how {' or '.join(engines)} hands caches from prefill to decode on {pairing.server.chip}"
+    )
+    fact = f"transfer of caches on {' or '.join(pairing.chip.families)}"
+    return found, [] if found else [Reason("F036", message, {"fact": fact})]
 
 
 def _layer(pairing: Pairing) -> Layer | None:
@@ -106,37 +135,10 @@ def _negative(pairing: Pairing, layer: Layer | None, verdict: Verdict, reasons: 
     return Plan(pairing, verdict, None, layer, tuple({r.message: r for r in reasons}.values()), (), ())
 
 
-@dataclass(frozen=True)
-class _Searcher:
-    """One stack's candidates on a growing number of hosts."""
-
-    evaluator: Evaluator
-    recipes: tuple[Recipe, ...]
-
-    def on(self, nodes: int) -> Iterator[Candidate]:
-        """Documented layouts first, then every other."""
-        pairing = self.evaluator.pairing
-        pinned = pairing.layout("server")
-        seen = set()
-        for recipe in self.recipes:
-            role = recipe[1].roles.get("server")
-            if role and role.nodes == nodes and pinned in (None, role.layout):
-                placement = Placement(role.layout, nodes, role.layout.devices // nodes)
-                seen.add(placement)
-                yield self.evaluator.evaluate(placement, recipe)
-        for placement in self._placements(nodes, pinned):
-            if placement not in seen:
-                yield self.evaluator.evaluate(placement)
-
-    def _placements(self, nodes: int, pinned: Layout | None) -> Iterator[Placement]:
-        if pinned:
-            if pinned.devices % nodes == 0:
-                yield Placement(pinned, nodes, pinned.devices // nodes)
-            return
-        counts = self.evaluator.layer.server.pod_counts
-        whole = self.evaluator.pairing.server.devices.value or max(counts.single)
-        every = [p for devices in ([whole] if nodes > 1 else counts.single) for p in placements(nodes, devices)]
-        yield from [p for p in every if self.evaluator.legal(p)] or every[:1]
+_SEARCHERS: dict[str, type[LayoutSearcher | PairSearcher]] = {
+    "aggregated": LayoutSearcher,
+    "disaggregated": PairSearcher,
+}
 
 
 def _search(pairing: Pairing, layer: Layer, usable: list[Stack], device_mib: int) -> Plan:
@@ -144,7 +146,8 @@ def _search(pairing: Pairing, layer: Layer, usable: list[Stack], device_mib: int
     if all(wrong):
         return _negative(pairing, layer, "infeasible", wrong[0])
     usable = [stack for stack, problems in zip(usable, wrong, strict=True) if not problems]
-    searchers = [_Searcher(Evaluator(pairing, stack, layer, device_mib), _recipes(pairing, stack)) for stack in usable]
+    searcher = _SEARCHERS[pairing.mode]
+    searchers = [searcher(Evaluator(pairing, stack, layer, device_mib), _recipes(pairing, stack)) for stack in usable]
     considered: list[Candidate] = []
     nodes = [pairing.spec.nodes] if pairing.spec.nodes else _node_counts(pairing)
     for count in nodes:
@@ -153,9 +156,9 @@ def _search(pairing: Pairing, layer: Layer, usable: list[Stack], device_mib: int
             break
     feasible = sorted((c for c in considered if c.feasible), key=lambda c: rank(c, pairing, usable))
     if not feasible:
-        return _infeasible(pairing, layer, considered, searchers, max(nodes))
+        return _infeasible(pairing, layer, considered, usable)
     chosen = feasible[0]
-    shown = documents(chosen.recipe, pairing) and not chosen.settings.replaced
+    shown = documents(chosen.recipe, pairing) and not chosen.replaced
     verdict: Verdict = "documented" if shown else "derived"
     return Plan(
         pairing,
@@ -170,9 +173,8 @@ def _search(pairing: Pairing, layer: Layer, usable: list[Stack], device_mib: int
 
 
 def _node_counts(pairing: Pairing) -> list[int]:
-    pinned = pairing.layout("server")
-    host = pairing.server.devices.value or 1
-    if pinned:
+    pinned, host = pairing.layout(SERVER), pairing.server.devices.value or 1
+    if pinned and pairing.mode == "aggregated":
         return [max(-(-pinned.devices // host), 1)]
     return list(range(1, pairing.site.max_nodes + 1))
 
@@ -189,7 +191,7 @@ def _recipes(pairing: Pairing, stack: Stack) -> tuple[Recipe, ...]:
         return (
             on_it
             and same
-            and spec.mode == "aggregated"
+            and spec.mode == pairing.mode
             and (not spec.use_cases or pairing.spec.use_case in spec.use_cases)
         )
 
@@ -206,22 +208,29 @@ def replicas(plan_: Plan) -> int:
 
 def _assumptions(chosen: Candidate, layer: Layer, pairing: Pairing, considered: Sequence[Candidate]) -> Iterator[str]:
     yield from chosen.stack.notes
-    here = Evaluator(pairing, chosen.stack, layer, 0).context(chosen.placement)
-    for known in known_bad(chosen.stack.engine_name, chosen.stack.engine, here, "degrades"):
-        yield known.message
-    yield from chosen.settings.replaced.values()
+    evaluator = Evaluator(pairing, chosen.stack, layer, 0)
+    degraded = (
+        known.message
+        for role in chosen.roles
+        for known in known_bad(
+            chosen.stack.engine_name, chosen.stack.engine, evaluator.of(role.name).context(role.placement), "degrades"
+        )
+    )
+    yield from dict.fromkeys(degraded)
+    yield from chosen.replaced.values()
     yield from _untested(layer, pairing.site.kubernetes)
     if chosen.recipe and not documents(chosen.recipe, pairing):
         yield f"follows {chosen.recipe[0]}, which was shown on the same chip in another server; the mapping to {pairing.spec.server} is ours"
     if chosen.misses:
         yield f"does not meet the objective of {pairing.spec.use_case}: {'; '.join(chosen.misses)}"
-        if pairing.spec.nodes is None and chosen.placement.nodes < pairing.site.max_nodes:
-            most = max(c.placement.nodes for c in considered)
+        if pairing.spec.nodes is None and chosen.nodes < pairing.site.max_nodes:
+            most = max(c.nodes for c in considered)
             yield f"the search stops at the fewest hosts that carry the model ({most}); pin nodes to plan with more"
     if chosen.estimate is None:
         yield f"no estimate: the catalogue lacks a rate of {pairing.server.chip}"
-    if chosen.fit.method.confidence == "estimate":
-        yield f"cache capacity is a bound ({chosen.fit.method.reason})"
+    bounds = (role.fit.method.reason for role in chosen.roles if role.fit.method.confidence == "estimate")
+    for bound in dict.fromkeys(bounds):
+        yield f"cache capacity is a bound ({bound})"
     if chosen.stack.checkpoint.revision is None and chosen.stack.checkpoint.id not in pairing.site.weights.revisions:
         yield f"the revision of {chosen.stack.checkpoint.id} is not pinned; set weights.revisions in the site"
 
@@ -244,49 +253,15 @@ def _sources(chosen: Candidate) -> Iterator[str]:
     yield chosen.stack.checkpoint.source
 
 
-def _infeasible(
-    pairing: Pairing, layer: Layer, considered: list[Candidate], searchers: list[_Searcher], most_nodes: int
-) -> Plan:
-    """Reasons of each engine's candidate that came nearest, and changes that were tried and work."""
+def _infeasible(pairing: Pairing, layer: Layer, considered: list[Candidate], usable: list[Stack]) -> Plan:
+    """Reasons of each engine's candidate that came nearest."""
     nearest: dict[str, Candidate] = {}
-    for candidate in sorted(considered, key=lambda c: (len(c.reasons), c.fit.shortfall)):
+    for candidate in sorted(considered, key=lambda c: (len(c.reasons), c.shortfall)):
         nearest.setdefault(candidate.stack.engine_name, candidate)
     several = len(nearest) > 1
     reasons = {
         r.message: replace(r, message=f"{engine}: {r.message}") if several else r
-        for engine in sorted(nearest, key=[s.evaluator.stack.engine_name for s in searchers].index)
+        for engine in sorted(nearest, key=[stack.engine_name for stack in usable].index)
         for r in nearest[engine].reasons
     }
-    offers = list(_offers(pairing, searchers, most_nodes))
-    for offer in offers:
-        reasons[offer.message] = offer
-    if not offers:
-        message = f"no change that was tried helps: up to {pairing.site.max_nodes} nodes, and every known checkpoint"
-        reasons[message] = Reason("F090", message, {"maxNodes": pairing.site.max_nodes})
     return Plan(pairing, "infeasible", None, layer, tuple(reasons.values()), (), (), tuple(considered))
-
-
-def _offers(pairing: Pairing, searchers: list[_Searcher], most_nodes: int) -> Iterator[Reason]:
-    """The smallest changes that fit, each evaluated by the same code before it is offered."""
-    for count in range(most_nodes + 1, pairing.site.max_nodes + 1):
-        fitting = [c for s in searchers for c in s.on(count) if c.feasible]
-        if fitting:
-            best = min(fitting, key=lambda c: (c.misses != (), c.recipe is None, -c.headroom))
-            layout, stack = best.placement.layout, best.stack
-            message = (
-                f"{count} nodes would fit: {stack.checkpoint.id} with tp={layout.tp},dp={layout.dp},ep={layout.ep}, "
-                f"{best.fit.capacity.available / GIB:.1f} GiB left for the cache"
-            )
-            yield Reason("F091", message, {"nodes": count, "checkpoint": stack.checkpoint.id})
-            break
-    for searcher in searchers[:1]:
-        longest = max(
-            (
-                c.fit.longest_context(c.fit.tuning.max_model_len)
-                for c in searcher.on(most_nodes)
-                if {r.code for r in c.reasons} == {"F001"}
-            ),
-            default=0,
-        )
-        if longest > 0:
-            yield Reason("F092", f"a shorter context would fit: at most {longest:,} tokens", {"maxModelLen": longest})

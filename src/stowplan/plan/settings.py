@@ -22,13 +22,23 @@ class Origin:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Leaf:
+    value: Any
+    origin: Origin
+
+
 @dataclass(slots=True)
 class Settings:
-    """Engine flags and environment as leaves: `("flags", "--x", "inner")` to value and origin."""
+    """Engine flags and environment as a tree: below `flags` and `env`, the name, then inner keys, each leaf with its origin."""
 
-    leaves: dict[Key, tuple[Any, Origin]] = field(default_factory=dict)
     replaced: dict[str, str] = field(default_factory=dict)
     """Pinned key to the sentence that says what it took the place of."""
+    _tree: dict[str, Any] = field(default_factory=dict)
+
+    def copy(self) -> Settings:
+        """The same settings, to be changed apart."""
+        return Settings(dict(self.replaced), _copied(self._tree))
 
     def put(self, key: Key, value: object, origin: Origin) -> None:
         """Set a value; a mapping is merged key by key, null takes the setting away."""
@@ -36,59 +46,97 @@ class Settings:
             for name, inner in value.items():
                 self.put((*key, str(name)), inner, origin)
             return
-        for other in [k for k in self.leaves if k[: len(key)] == key or key[: len(k)] == k]:
-            del self.leaves[other]
-        if value is not None:
-            self.leaves[key] = (value, origin)
+        if value is None:
+            _drop(self._tree, key)
+            return
+        node = self._tree
+        for name in key[:-1]:
+            below = node.get(name)
+            if not isinstance(below, dict):
+                below = node[name] = {}
+            node = below
+        node[key[-1]] = _Leaf(value, origin)
 
     def pin(self, key: Key, value: object, origin: Origin) -> None:
         """Put a value over what rules and recipe gave, and remember what it took the place of."""
-        before, setter = self.get(*key), next((o for k, (_, o) in self.leaves.items() if k[: len(key)] == key), None)
+        before = self.get(*key)
+        setter = next((leaf.origin for _, leaf in _leaves(key, self._node(key))), None)
         if setter and setter.kind in ("rule", "recipe") and before != value:
             self.replaced[".".join(key)] = f"{'.'.join(key)} is pinned to {value}; {setter.name} gives {before}"
         self.put(key, value, origin)
 
     def get(self, *key: str) -> Any:
         """The value at a key (a mapping where the key has leaves below), or None."""
-        if key in self.leaves:
-            return self.leaves[key][0]
-        below: dict[str, Any] = {}
-        for leaf, (value, _) in self.leaves.items():
-            if leaf[: len(key)] == key:
-                node = below
-                for name in leaf[len(key) : -1]:
-                    node = node.setdefault(name, {})
-                node[leaf[-1]] = value
-        return below or None
+        return _plain(self._node(key))
 
     @property
     def flags(self) -> dict[str, Any]:
         """Flag to value, in order of the flag."""
-        return {name: self.get("flags", name) for name in sorted({k[1] for k in self.leaves if k[0] == "flags"})}
+        return {name: _plain(node) for name, node in sorted(self._tree.get("flags", {}).items())}
 
     @property
     def env(self) -> dict[str, str]:
         """Variable to value, in order of the name."""
-        return {k[1]: str(v) for k, (v, _) in sorted(self.leaves.items()) if k[0] == "env"}
+        return {name: str(leaf.value) for name, leaf in sorted(self._tree.get("env", {}).items())}
 
     def origins(self) -> Iterator[tuple[str, Any, Origin]]:
         """Key as people write it, value and origin."""
-        for key, (value, origin) in sorted(self.leaves.items()):
-            yield ".".join(key), value, origin
+        for key, leaf in sorted(_leaves((), self._tree)):
+            yield ".".join(key), leaf.value, leaf.origin
+
+    def _node(self, key: Key) -> Any:
+        node: Any = self._tree
+        for name in key:
+            node = node.get(name) if isinstance(node, dict) else None
+        return node
+
+
+def _copied(node: Any) -> Any:
+    return {name: _copied(below) for name, below in node.items()} if isinstance(node, dict) else node
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {name: _plain(below) for name, below in node.items()}
+    return node.value if node else None
+
+
+def _leaves(key: Key, node: Any) -> Iterator[tuple[Key, _Leaf]]:
+    if isinstance(node, _Leaf):
+        yield key, node
+    elif node:
+        for name, below in node.items():
+            yield from _leaves((*key, name), below)
+
+
+def _drop(node: Any, key: Key) -> None:
+    """Take a setting away, with mappings that hold nothing then."""
+    name, *rest = key
+    below = node.get(name)
+    if rest and isinstance(below, dict):
+        _drop(below, tuple(rest))
+    if not rest or not below or isinstance(below, _Leaf):
+        node.pop(name, None)
+
+
+def in_order(rules: Iterable[Rule]) -> list[Rule]:
+    """Rules as they are laid on: the more general before the more special."""
+    return sorted(rules, key=lambda rule: (len(rule.when.keys()), rule.id))
 
 
 def apply_rules(rules: Iterable[Rule], context: Context, engine: str) -> Settings:
-    """The settings of all rules that hold, the more special over the more general."""
+    """The settings of all rules that hold, laid on in their order."""
     settings = Settings()
-    holding = sorted((r for r in rules if holds(r.when, context)), key=lambda r: (len(r.when.keys()), r.id))
-    for rule in holding:
+    for rule in rules:
+        if not holds(rule.when, context):
+            continue
         put_set(settings, rule.set, Origin("rule", f"{engine}/{rule.id}", rule.reason, rule.source))
     return settings
 
 
-def pin_path(key: str, role: str) -> Key:
-    """A pin's key as a path: `flags.--x.inner` (a role before it is taken off); a variable keeps its name whole."""
-    kind, _, rest = key.removeprefix(f"{role}.").partition(".")
+def pin_path(key: str) -> Key:
+    """A pin's key as a path: `flags.--x.inner`; a variable keeps its name whole."""
+    kind, _, rest = key.partition(".")
     return (kind, *(rest.split(".") if kind == "flags" else (rest,)))
 
 

@@ -118,6 +118,7 @@ def stack_context(pairing: Pairing, checkpoint: Checkpoint, version: Version, dr
         checkpoint_format=checkpoint.format,
         draft=draft or "none",
         use_case=pairing.spec.use_case,
+        mode=pairing.mode,
         version=version.version,
     )
 

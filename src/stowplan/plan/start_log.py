@@ -70,7 +70,7 @@ def _arguments(pattern: str, text: str) -> dict[str, Any]:
 
 def compare(chosen: Candidate, reading: Reading) -> Iterator[Line]:
     """Weights, room for the cache, tokens, concurrency, then settings."""
-    fit = chosen.fit
+    fit = chosen.roles[0].fit
     if reading.weights_gib is not None:
         why = "up to 3 % is padding and repacking of expert weights by the kernels"
         yield _figure("weights, GiB a device", fit.weights_total / GIB, reading.weights_gib, _WEIGHTS_TOLERANCE, why)
@@ -91,7 +91,7 @@ def compare(chosen: Candidate, reading: Reading) -> Iterator[Line]:
             _TOLERANCE,
             "follows from the tokens",
         )
-    flags = chosen.settings.flags
+    flags = chosen.roles[0].settings.flags
     for flag, logged in sorted(reading.arguments.items()):
         if flag in flags and not isinstance(flags[flag], dict):
             yield Line(
@@ -114,7 +114,7 @@ def _same_rule(chosen: Candidate, reading: Reading) -> str:
     """Whether the capacity rule holds: the same rule on the log's own free bytes."""
     if reading.cache_gib is None:
         return "the log does not say how many bytes are free for the cache"
-    tuning, fit = chosen.fit.tuning, chosen.fit
+    tuning, fit = chosen.roles[0].fit.tuning, chosen.roles[0].fit
     batch = Batch(tuning.max_model_len, tuning.max_num_batched_tokens)
     tokens = fit.paging.capacity(int(reading.cache_gib * GIB), batch).log_tokens
     off = (reading.tokens or 0) / tokens - 1 if tokens else 0.0

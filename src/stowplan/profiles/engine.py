@@ -231,6 +231,24 @@ class MultiNode(Model):
     """Variables that hold the pod's own address."""
 
 
+class PeerSizes(Model):
+    """Where a role's setting names the sizes of both roles: below `path`, the role, then these two keys."""
+
+    path: Text
+    """`flags.--x.inner`."""
+    tp: Text
+    dp: Text
+
+
+class Transfer(Sourced):
+    """How caches go from prefill to decode on a chip family, where that is documented."""
+
+    chip_families: Items[Name]
+    versions: Versions | None = None
+    sizes: PeerSizes | None = None
+    """None: the roles find each other's sizes by themselves."""
+
+
 class Container(Model):
     """How the engine's container is run, with the reason for each privilege."""
 
@@ -281,4 +299,6 @@ class EngineSpec(Model):
     log: LogPatterns | None = None
     endpoint: Endpoint
     multi_node: MultiNode | None = None
+    transfers: Items[Transfer] = ()
+    """Ways to serve with prefill and decode apart."""
     container: Container

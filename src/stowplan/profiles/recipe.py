@@ -43,7 +43,10 @@ class RecipeRole(Model):
     """One role of the deployment."""
 
     nodes: int
+    """Hosts of one instance."""
     layout: Layout
+    instances: Annotated[int, Field(ge=1)] = 1
+    """Instances of this role in one replica of the deployment."""
     set: Set = Set()
     """What the rules do not already give."""
 

@@ -101,6 +101,7 @@ class StackContext:
     checkpoint_format: str
     draft: str
     use_case: str
+    mode: str
     version: str
 
 
@@ -109,7 +110,6 @@ class Context(StackContext):
     """What conditions are asked of: one role of one pairing under one layout."""
 
     role: str
-    mode: str
     tp: int
     dp: int
     ep: int
@@ -120,6 +120,13 @@ def holds(when: When, context: StackContext) -> bool:
     """Whether all conditions of `when` hold; a condition that the context does not know yet does not."""
     return all(
         hasattr(context, key) and _holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set
+    )
+
+
+def may_hold(when: When, context: StackContext) -> bool:
+    """Whether `when` can hold in some layout: its conditions on what the context knows do."""
+    return all(
+        not hasattr(context, key) or _holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set
     )
 
 

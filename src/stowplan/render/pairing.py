@@ -22,7 +22,8 @@ def full_document(plan: Plan) -> dict[str, Any]:
     """The plan's document with the numbers and names of its Kubernetes objects."""
     document = plan_document(plan)
     if plan.chosen is not None:
-        document["roles"][0]["deployment"] = deployment(plan, plan.chosen)
+        for role, said in zip(plan.chosen.roles, document["roles"], strict=True):
+            said["deployment"] = deployment(plan, plan.chosen, role)
     return document
 
 
@@ -34,6 +35,10 @@ def render_pairing(plan: Plan) -> list[Artifact]:
     """
     if plan.chosen is None:
         raise Refused(_refusals(plan))
+    if len(plan.chosen.roles) > 1:
+        message = "prefill and decode apart can be planned, but not rendered yet"
+        place = plan.pairing.locate("mode" if plan.pairing.spec.mode else "layout")
+        raise Refused([Diagnostic("P032", message, place, hint="stowplan plan gives the roles' layouts and flags")])
     document = full_document(plan)
     _refuse_missing_site_values(plan, plan.chosen.stack, document)
     folder = f"pairings/{plan.pairing.name}"

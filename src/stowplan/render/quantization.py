@@ -55,10 +55,10 @@ def _decision(plan: Plan, chosen: Candidate, document: Mapping[str, Any], made_b
         "native": native,
         "source": stack.checkpoint.source,
         "kvCache": {
-            "main": chosen.fit.kv_format.main,
-            "index": chosen.fit.kv_format.index,
-            "reason": chosen.fit.kv_format.reason,
-            "source": chosen.fit.kv_format.source,
+            "main": chosen.roles[0].fit.kv_format.main,
+            "index": chosen.roles[0].fit.kv_format.index,
+            "reason": chosen.roles[0].fit.kv_format.reason,
+            "source": chosen.roles[0].fit.kv_format.source,
         },
         "notes": list(stack.notes),
     }

@@ -1,0 +1,140 @@
+"""Prefill and decode on devices of their own: one stack in, its pairs of roles on some hosts out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from math import ceil
+
+from stowplan.estimate import PairLoad, estimate_pair
+from stowplan.pairing import ROLES, Pairing
+from stowplan.plan.choice import rank
+from stowplan.plan.evaluate import Evaluator
+from stowplan.plan.layouts import Placement, placements
+from stowplan.plan.model import Candidate, Recipe, Role, Stack
+from stowplan.plan.settings import Origin, pin_path
+from stowplan.profiles.engine import Transfer
+from stowplan.versions import in_range
+
+PREFILL, DECODE = ROLES["disaggregated"]
+
+
+def transfer(pairing: Pairing, stack: Stack) -> Transfer | None:
+    """How the stack's engine hands caches from prefill to decode on the pairing's chip; None: nothing documents it."""
+    families, version = {*pairing.chip.families}, stack.version.version
+    fitting = (t for t in stack.engine.transfers if families & {*t.chip_families})
+    return next((t for t in fitting if in_range(version, t.versions)), None)
+
+
+def _nearest(roles: Sequence[Role]) -> Role:
+    return min(roles, key=lambda role: (len(role.reasons), role.fit.shortfall))
+
+
+@dataclass(frozen=True)
+class PairSearcher:
+    """The pairs of roles of one stack; each role under one layout is evaluated once."""
+
+    evaluator: Evaluator
+    recipes: tuple[Recipe, ...]
+    _placed: dict[tuple[str, Placement, str], Role] = field(default_factory=dict, init=False)
+
+    def on(self, nodes: int) -> Iterator[Candidate]:
+        """Documented pairs first, then for each split of the hosts the best of one role with all of the other."""
+        for recipe in self.recipes:
+            prefill, decode = self._documented(PREFILL, recipe), self._documented(DECODE, recipe)
+            pinned = all(self._pinned(role.name) in (None, role.placement.layout) for role in (prefill, decode))
+            if pinned and self._hosts((prefill, decode)) == nodes:
+                yield self._pair(prefill, decode, nodes, recipe)
+        for prefills, decodes in self._splits(nodes):
+            if not (prefills and decodes):
+                continue
+            first, nearest = _nearest(prefills), _nearest(decodes)
+            if first.reasons or nearest.reasons:  # then no pair is better than this one
+                yield self._pair(first, nearest, nodes)
+                continue
+            by_decode = [self._pair(first, decode, nodes) for decode in decodes]
+            yield from by_decode
+            best = min(by_decode, key=lambda c: (not c.feasible, rank(c, self.evaluator.pairing, [c.stack])))
+            yield from (self._pair(other, best.roles[1], nodes) for other in prefills if other is not first)
+
+    def _documented(self, name: str, recipe: Recipe) -> Role:
+        said = recipe[1].roles[name]
+        placement = Placement(said.layout, said.nodes, said.layout.devices // said.nodes)
+        return replace(self._placed_at(name, placement, recipe), instances=said.instances)
+
+    def _placed_at(self, name: str, placement: Placement, recipe: Recipe | None = None) -> Role:
+        key = (name, placement, recipe[0] if recipe else "")
+        if key not in self._placed:
+            self._placed[key] = self.evaluator.of(name).place(placement, recipe)
+        return self._placed[key]
+
+    def _pinned(self, name: str) -> object:
+        return self.evaluator.pairing.layout(name)
+
+    @property
+    def _host(self) -> int:
+        return self.evaluator.pairing.server.devices.value or max(self.evaluator.layer.server.pod_counts.single)
+
+    def _hosts(self, roles: Sequence[Role]) -> int:
+        """Whole hosts that instances span, and those that instances on a part of a host fill together."""
+        spanning = sum(role.placement.nodes * role.instances for role in roles if role.placement.nodes > 1)
+        return spanning + ceil(sum(role.devices for role in roles if role.placement.nodes == 1) / self._host)
+
+    def _splits(self, nodes: int) -> Iterator[tuple[list[Role], list[Role]]]:
+        """The choices of both roles for each way to divide the hosts; on one host, to divide its devices."""
+        if nodes > 1:
+            for share in range(1, nodes):
+                yield self._on_hosts(PREFILL, share), self._on_hosts(DECODE, nodes - share)
+            return
+        counts = self.evaluator.layer.server.pod_counts.single
+        for share in counts:
+            if self._host - share in counts:
+                yield self._choices(PREFILL, 1, share, 1), self._choices(DECODE, 1, self._host - share, 1)
+
+    def _on_hosts(self, name: str, hosts: int) -> list[Role]:
+        """Instances over one, two ... hosts that together fill that many."""
+        spans = (span for span in range(1, hosts + 1) if hosts % span == 0)
+        return [role for span in spans for role in self._choices(name, span, self._host, hosts // span)]
+
+    def _choices(self, name: str, span: int, devices: int, instances: int) -> list[Role]:
+        pinned, evaluator = self.evaluator.pairing.layout(name), self.evaluator.of(name)
+        if pinned:
+            every = [Placement(pinned, span, devices)] if pinned.devices == span * devices else []
+        else:
+            every = [p for p in placements(span, devices) if evaluator.legal(p)]
+        return [replace(self._placed_at(name, placement), instances=instances) for placement in every]
+
+    def _pair(self, prefill: Role, decode: Role, nodes: int, recipe: Recipe | None = None) -> Candidate:
+        evaluator, roles = self.evaluator, (prefill, decode)
+        carried = decode.carried(evaluator.mean_request)
+        bands = None
+        if not (prefill.reasons or decode.reasons):
+            load = PairLoad(
+                evaluator.of(PREFILL).work(prefill),
+                prefill.placement.layout,
+                prefill.instances,
+                evaluator.of(DECODE).work(decode),
+                decode.placement.layout,
+                decode.instances,
+            )
+            concurrency = min(evaluator.pairing.use_case.load.concurrency, int(carried))
+            efficiencies = evaluator.of(PREFILL).efficiency(prefill), evaluator.of(DECODE).efficiency(decode)
+            bands = estimate_pair(load, evaluator.rates, efficiencies, concurrency)
+        told = tuple(self._told(role, roles) for role in roles)
+        return evaluator.judge(told, nodes, recipe, bands, carried)
+
+    def _told(self, role: Role, roles: Sequence[Role]) -> Role:
+        """A role whose connector knows the sizes of both roles, where its engine's has to."""
+        handed = transfer(self.evaluator.pairing, self.evaluator.stack)
+        if handed is None or handed.sizes is None:
+            return role
+        settings = role.settings.copy()
+        origin = Origin("plan", "peer sizes", "each role is told the sizes of both", handed.source)
+        for peer in roles:
+            path = (*pin_path(handed.sizes.path), peer.name)
+            for name, size in (
+                (handed.sizes.tp, peer.placement.layout.tp),
+                (handed.sizes.dp, peer.placement.layout.dp),
+            ):
+                settings.put((*path, name), size, origin)
+        return replace(role, settings=settings)
