@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stowplan.profiles.fact import Date, Items, Model, Name, Settings, Text
+from stowplan.profiles.fact import Date, Items, Model, Name, Text
+from stowplan.profiles.measurement import Published
 from stowplan.profiles.rule import Set
 
 Evidence = Literal[
@@ -41,7 +42,10 @@ class RecipeRole(Model):
     """One role of the deployment."""
 
     nodes: int
+    """Hosts of one instance."""
     layout: Layout
+    instances: Annotated[int, Field(ge=1)] = 1
+    """Instances of this role in one replica of the deployment."""
     set: Set = Set()
     """What the rules do not already give."""
 
@@ -71,7 +75,8 @@ class RecipeSpec(Model):
     """Only for these; empty: any."""
     roles: dict[Name, RecipeRole]
     evidence: Evidence
-    published: Settings = {}
+    published: Published | None = None
+    """What was measured on this deployment."""
     differences: Items[Difference] = ()
     sources: Items[Text]
     as_of: Annotated[Date, Field(alias="as_of")]
