@@ -8,7 +8,9 @@ from functools import cached_property
 from math import ceil
 from typing import Any
 
-from stowplan.estimate import Estimate, Rates, Work, estimate
+from stowplan.estimate import Estimate, estimate, load_of
+from stowplan.estimate.roofline import Links
+from stowplan.estimate.work import Work
 from stowplan.fit.ledger import GIB, MIB, Fit, Fitter, Tuning
 from stowplan.fit.weights import weights
 from stowplan.pairing import Pairing
@@ -18,6 +20,7 @@ from stowplan.plan.layouts import Placement, violations
 from stowplan.plan.model import Candidate, Layer, Reason, Recipe, Stack
 from stowplan.plan.objectives import miss_ratio, missed
 from stowplan.plan.settings import Origin, Settings, apply_rules, pin_path, put_set
+from stowplan.plan.speed import links, station, work
 from stowplan.profiles.recipe import Layout
 from stowplan.profiles.rule import Context, holds, most_special
 from stowplan.versions import in_range
@@ -49,20 +52,14 @@ class Evaluator:
         )
 
     @cached_property
-    def rates(self) -> Rates:
-        """Peaks of the chip for the formats that run."""
-        chip = self.pairing.chip
-        rate = None
-        for name in self.stack.checkpoint.compute:
-            key = {"mxfp4": "fp4", "nvfp4": "fp4", "mxfp8": "fp8", "int4": "int8"}.get(name, name)
-            key = "bf16" if name in chip.formats.fallback else key
-            fact = chip.dense_rates.get(key)  # type: ignore[call-overload]
-            value = fact.value if fact else None
-            rate = value if rate is None else min(rate, value or rate)
-        bandwidth, link = chip.memory_bandwidth.value, chip.link.value
-        return Rates(
-            rate * 1e12 if rate else None, bandwidth * 1e9 if bandwidth else None, link * 1e9 if link else None
-        )
+    def work(self) -> Work:
+        """What a token costs."""
+        return work(self.stack, self.pairing.architecture, self.pairing.chip)
+
+    @cached_property
+    def links(self) -> Links:
+        """How the server's devices are joined."""
+        return links(self.pairing.server, self.pairing.chip)
 
     @property
     def required_context(self) -> int:
@@ -235,26 +232,11 @@ class Evaluator:
     def _estimate(
         self, settings: Settings, context: Context, placement: Placement, fit: Fit, concurrency: int
     ) -> Estimate | None:
-        engine = self.stack.engine
-        efficiency = most_special(engine.efficiency, context)
-        tokens = (
-            int((settings.get("flags", engine.fields["draft"].flag) or {}).get("num_speculative_tokens", 0))
-            if "draft" in engine.fields
-            else 0
-        )
-        accepted = engine.acceptance.get(self.stack.draft, {}).get(str(tokens)) if self.stack.draft else None
-        work = Work(
-            architecture=self.pairing.architecture,
-            weights=self.fitter.weights,
-            cache=fit.cache,
-            active_parameters=self.pairing.variant.active_parameters.value or 0,
-            use_case=self.pairing.use_case,
-            experts_over_group=engine.memory.experts_over_group,
-            draft_tokens=tokens,
-            batch_tokens=fit.tuning.max_num_batched_tokens,
-            accepted=(accepted.value if accepted else None) or 1.0,
-        )
-        return estimate(work, placement.layout, self.rates, efficiency, concurrency)
+        efficiency = most_special(self.stack.engine.efficiency, context)
+        load = load_of(self.pairing.use_case, concurrency)
+        chunk = fit.tuning.max_num_batched_tokens
+        placed = station(self.stack, settings, placement.layout, self.work, self.links, fit.cache, chunk)
+        return estimate(placed, load, efficiency)
 
 
 def _short(fit: Fit, device: str) -> Reason:
