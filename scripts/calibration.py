@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -50,7 +51,7 @@ NOISE, LARGE = 0.35, 0.5
 SATURATED = 0.6
 """Below this share of the requests in flight, by Little's law, the rest only queued."""
 COVERED, QUANTILE = 0.8, 1.28
-"""Share of unseen figures inside a band, and the normal quantile of a band that nothing was measured for."""
+"""Share of unseen figures that a band is to hold, and the normal quantile of it."""
 DEFAULT_CHUNK = 8192
 STEP = 1e-3
 
@@ -120,9 +121,8 @@ class Fitted:
 
     factors: tuple[float, ...] = tuple(map(log, START))
     own: Mapping[str, float] = field(default_factory=dict)
-
-    def shares(self, key: str) -> Shares:
-        return shares_of(self.factors, self.own.get(key, 0.0))
+    runs: Mapping[str, int] = field(default_factory=dict)
+    """How many were fitted."""
 
 
 def shares_of(factors: Sequence[float], own: float, faster: float = 0.0) -> Shares:
@@ -286,7 +286,8 @@ def fit(known: Sequence[Run], start: Fitted | None = None, steps: int = 10) -> F
         now = [value + by * min(1.0, 1.0 / most) for value, by in zip(now, change, strict=True)]
         if most < STEP:
             break
-    return Fitted(tuple(now[:count]), dict(zip(keys, now[count:], strict=True)))
+    told = Counter(run.key for run in known)
+    return Fitted(tuple(now[:count]), dict(zip(keys, now[count:], strict=True)), told)
 
 
 def _add(equations: Equations, run: Run, now: Sequence[float], own: int) -> None:
@@ -323,11 +324,10 @@ def width(errors: Sequence[float]) -> float:
 
 
 def band(fitted: Fitted, key: str, half: float) -> tuple[Shares, Shares, Shares]:
-    """Slow, middle, fast; wider where no run of the family tells its own factor."""
-    own = fitted.own.get(key, 0.0)
-    if key not in fitted.own:
-        half = sqrt(half**2 + (QUANTILE * OWN_SPREAD) ** 2)
-    slow, middle, fast = (shares_of(fitted.factors, own, faster) for faster in (-half, 0.0, half))
+    """Slow, middle, fast; the wider, the fewer runs of the family tell its own factor."""
+    unsure = OWN_SPREAD / sqrt(1 + fitted.runs.get(key, 0) * (OWN_SPREAD / NOISE) ** 2)
+    half = sqrt(half**2 + (QUANTILE * unsure) ** 2)
+    slow, middle, fast = (shares_of(fitted.factors, fitted.own.get(key, 0.0), faster) for faster in (-half, 0.0, half))
     return slow, middle, fast
 
 
@@ -411,10 +411,6 @@ class Error:
     def p90(self) -> float:
         return sorted(self.misses)[min(int(0.9 * len(self.misses)), len(self.misses) - 1)]
 
-    def inside(self, half: float) -> float:
-        """Share that lies within a factor of the middle; the band's shares are that factor."""
-        return sum(miss <= half for miss in self.misses) / len(self.misses)
-
 
 def errors(tested: Sequence[tuple[Run, Fitted]]) -> dict[str, Error]:
     """By engine and family, by figure, and over all."""
@@ -471,7 +467,7 @@ def main() -> int:
     whole = left_out(known, fitted, deployments=True)
     for line in (*table(fitted, known, half), "", *factors(fitted, known), ""):
         print(line)
-    print(f"band: a factor of {exp(half):.2f} to both sides")
+    print(f"band: a factor of {exp(half):.2f} to both sides, more where few runs tell a family's own factor")
     print(*error_table("one run left out", single, half), "", sep="\n")
     print(*error_table("all runs of a deployment left out", whole, half), sep="\n")
     return 0

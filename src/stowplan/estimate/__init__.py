@@ -125,12 +125,14 @@ def estimate_pair(pair: Pair, load: Load, efficiency: tuple[Efficiency, Efficien
 
 
 Demands = tuple[Demand, Demand, Demand]
-"""A decode step, the mean prefill, the median prefill."""
+"""A decode step, the prefill of a mean prompt among others, the prefill of the median prompt alone."""
 
 
 def demands(station: Station, load: Load) -> Demands:
     """What a station that does both phases is asked for, the same at every level of the factors."""
-    mean, median = (station.prefill(n, load.reuse) for n in (load.input_tokens, load.median_input_tokens))
+    on_rank = max(load.concurrency / station.layout.dp, 1.0)
+    mean = station.prefill(load.input_tokens, load.reuse, on_rank)
+    median = station.prefill(load.median_input_tokens, load.reuse)
     return station.decode_step(load.concurrency, load.length), mean, median
 
 

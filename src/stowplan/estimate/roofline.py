@@ -9,9 +9,10 @@ expert parallel, and what leaves the scale-up domain at the speed of the scale-o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 
-from stowplan.estimate.work import Work
+from stowplan.estimate.work import Held, Work
 from stowplan.fit.cache import Cache
 from stowplan.profiles.recipe import Layout
 
@@ -72,7 +73,7 @@ class Demand:
         return self.times * (roof + self.links / shares.link + floor)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Station:
     """One instance of a role: a stack under a layout with the settings that move its speed."""
 
@@ -86,6 +87,10 @@ class Station:
     """Tokens that are drafted for each step and request."""
     accepted: float = 1.0
     """Tokens that a step yields for each request."""
+
+    @cached_property
+    def _held(self) -> Held:
+        return self.work.held(self.layout)
 
     def _collectives(self, tokens: float) -> float:
         """Seconds at full link speed for the tokens of one data-parallel rank, all layers."""
@@ -110,8 +115,9 @@ class Station:
         verified = 1 + self.draft_tokens
         on_rank = in_stage / layout.dp
         passes = (1 if work.draft == "dspark" else self.draft_tokens) if self.draft_tokens else 0
-        read, drafted = work.weights_read(layout, in_stage * verified)
-        read += passes * drafted + on_rank * work.cache_read(self.cache, length) / layout.pp
+        held, touched = self._held, work.touched(layout, in_stage * verified)
+        read = held.fixed + held.experts * touched + passes * (held.draft + held.draft_experts * touched)
+        read += on_rank * work.cache_read(self.cache, length) / layout.pp
         compute = verified * (work.linear.on(layout.tp) + work.attention(length).on(layout.tp))
         compute += self.draft_tokens * work.draft_linear.on(layout.tp)
         return Demand(
@@ -122,14 +128,17 @@ class Station:
             times=layout.pp,
         )
 
-    def prefill(self, tokens: float, reuse: float) -> Demand:
-        """A prompt of that many tokens on one rank, that share of which its prefix cache holds."""
+    def prefill(self, tokens: float, reuse: float, sharing: float = 1.0) -> Demand:
+        """A prompt of that many tokens on one rank, that share of which its prefix cache holds.
+
+        Where several wait, up to `sharing` short ones are read in one chunk.
+        """
         layout, work = self.layout, self.work
         fresh = max(tokens * (1 - reuse), 1.0)
-        chunks = max(fresh / self.chunk, 1.0)
+        chunks = max(fresh / self.chunk, 1.0 / sharing)
         share = work.prefill_share / layout.pp
         each = work.linear.on(layout.tp) + work.attention(tokens * (1 + reuse) / 2).on(layout.tp)
-        read, _ = work.weights_read(layout, fresh / chunks)
+        read = self._held.fixed + self._held.experts * work.touched(layout, fresh / chunks)
         return Demand(
             memory=chunks * read * work.prefill_share / work.bandwidth,
             compute=fresh * each * share,

@@ -46,6 +46,17 @@ class Span:
         return self.repeated + self.divided / tp
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Bytes of weights on one device: read at every step, and experts, of which a step reads those that it is routed to."""
+
+    fixed: float
+    experts: float
+    draft: float
+    """Of one pass, the output projection included."""
+    draft_experts: float
+
+
 @dataclass(frozen=True)
 class Work:
     """What one stack asks of a chip for each token, apart from layout and load."""
@@ -175,16 +186,20 @@ class Work:
         sizes = {split: size for (name, split), size in self.weights.by_split.items() if name == "draft"}
         return sizes.get("expert", 0) / sum(sizes.values()) if sizes else 0.0
 
-    def weights_read(self, layout: Layout, tokens: float) -> tuple[float, float]:
-        """Bytes that one device reads for a step over that many tokens of the replica: main stack, one draft pass."""
+    def held(self, layout: Layout) -> Held:
+        """What one device of a layout holds, as a step reads it."""
+        device = self.weights.on_device(layout, experts_over_group=self.experts_over_group)
+        routed, drafted = device.get("routed_experts", 0), device.get("draft", 0)
+        fixed = sum(size for name, size in device.items() if name not in LOOKED_UP) - routed - drafted
+        head = device.get("lm_head", 0) if self.draft else 0
+        experts = drafted * self._draft_expert_share
+        return Held(fixed, routed, drafted - experts + head, experts)
+
+    def touched(self, layout: Layout, tokens: float) -> float:
+        """Share of the routed experts that a step over that many tokens of the replica reads."""
         numbers = self.architecture.numbers
         seen = tokens if layout.ep > 1 or self.experts_over_group else tokens / layout.dp
-        touched = 1 - (1 - numbers["experts_per_token"] / numbers["experts"]) ** seen
-        device = self.weights.on_device(layout, experts_over_group=self.experts_over_group)
-        main = sum(size for name, size in device.items() if name not in LOOKED_UP and name != "draft")
-        main -= device.get("routed_experts", 0) * (1 - touched)
-        drafted = device.get("draft", 0) * (1 - self._draft_expert_share * (1 - touched))
-        return main, drafted + (device.get("lm_head", 0) if self.draft else 0)
+        return 1.0 - float((1 - numbers["experts_per_token"] / numbers["experts"]) ** seen)
 
     @property
     def row(self) -> int:
