@@ -197,7 +197,7 @@ def test_tables_kept_in_the_host_s_memory_count_where_the_device_shares_it(overl
     apart = planned_in(catalog, "deepseek-v4.1-flash", "gb300-nvl72-tray", "chat-short", **pins)
     overlay.copy("chips", "gb300-nvl72", "gb300-nvl72", unifiedMemory=True)
     shared = planned_in(overlay.catalog, "deepseek-v4.1-flash", "gb300-nvl72-tray", "chat-short", **pins)
-    before, after = apart.candidates[0].fit, shared.candidates[0].fit
+    before, after = apart.candidates[0].roles[0].fit, shared.candidates[0].roles[0].fit
     assert before.host_pinned > 190e9
     assert (after.host_pinned, "engram" in before.weights, "engram" in after.weights) == (0, False, True)
     assert after.weights_total - before.weights_total == before.host_pinned

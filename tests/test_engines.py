@@ -130,7 +130,9 @@ def test_a_version_that_is_known_to_fail_is_passed_over(changed: Any, catalog: C
     assert after.chosen and after.chosen.stack.version.version != default
     pinned = planned(overlaid, "deepseek-v4-flash", "hgx-h200", engine=f"vllm@{default}")
     assert pinned.verdict == "infeasible"
-    assert [r.message for r in pinned.reasons if r.code == "F040"] == [f"vllm {default}: it stops (measured by us, 2026-11-23)"]
+    assert [r.message for r in pinned.reasons if r.code == "F040"] == [
+        f"vllm {default}: it stops (measured by us, 2026-11-23)"
+    ]
 
 
 def test_what_fails_under_one_layout_only_leaves_the_others(catalog: Catalog) -> None:

@@ -41,7 +41,7 @@ PAIRINGS = {
         "documented", 1, (8, 1, 8), "DeepSeek-V4-Pro-0813", "nvidia.com/gpu", "recipes-pro-0813-b200-tep"
     ),
     "v4-flash.mi355x-8x.recommendation": Expected(
-        "documented", 1, (4, 1, 1), "DeepSeek-V4-Flash", "amd.com/gpu", "recipes-guide-flash-mi355x-tp4"
+        "documented", 1, (1, 8, 1), "DeepSeek-V4-Flash", "amd.com/gpu", "sglang-flash-fp4-mi355x-balanced"
     ),
     "v4-flash.cambricon-x8-mlu590.chat-short": Expected(
         "documented", 1, (8, 1, 8), "DeepSeek-V4-Flash-bf16", "cambricon.com/mlu590", "vllm-mlu-v4-tp8"

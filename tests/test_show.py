@@ -232,9 +232,12 @@ def test_an_engine_shows_what_only_its_file_used_to(run: Run) -> None:
 
 def test_a_recipe_shows_its_layout_its_settings_and_its_differences(run: Run) -> None:
     shown = squeezed(run("show", "recipes", "dynamo-flash-h200-pd-4p3d").out)
-    assert "roles.decode nodes: 1 layout: tp 1, dp 4, ep 4, pp 1 set.flags: --attention-backend FLASHINFER_MLA" in shown
+    assert (
+        "roles.decode nodes: 1 layout: tp 1, dp 4, ep 4, pp 1 instances: 3 set.flags: --attention-backend FLASHINFER_MLA"
+        in shown
+    )
     assert "evidence vendor_recipe_benchmarked" in shown
-    assert "published.performance.0 workload: agentic 64K ISL" in shown
+    assert "published.measurements. dataset agentic; inputTokens 65536; outputTokens 400; concurrency 128;" in shown
     assert "differences.image documented:" in shown and "a release candidate in a staging registry" in shown
 
 

@@ -28,10 +28,18 @@ CHOICES = {
     ("DeviceLayer", "priority"): "which layer is taken where several serve a server",
     ("UseCase", "contextLimit"): "where requests are cut, which the use case itself decides",
     ("Recipe", "roles.*.nodes"): "under the recipe's sources and evidence",
+    ("Recipe", "roles.*.instances"): "as nodes",
     ("Recipe", "roles.*.layout.tp"): "as nodes",
     ("Recipe", "roles.*.layout.dp"): "as nodes",
     ("Recipe", "roles.*.layout.ep"): "as nodes",
     ("Recipe", "roles.*.layout.pp"): "as nodes",
+    ("Benchmark", "nodes"): "under the benchmark's own source",
+    ("Benchmark", "draftTokens"): "as nodes",
+    ("Benchmark", "accepted"): "as nodes",
+    ("Benchmark", "layout.tp"): "as nodes",
+    ("Benchmark", "layout.dp"): "as nodes",
+    ("Benchmark", "layout.ep"): "as nodes",
+    ("Benchmark", "layout.pp"): "as nodes",
 }
 """Numbers that stand under no source, with why."""
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from stowplan.diagnostics import Diagnostic, Location, Refused, did_you_mean
 from stowplan.located_yaml import Document, read_file
+from stowplan.profiles.benchmark import BenchmarkSpec
 from stowplan.profiles.device_layer import DeviceLayerSpec
 from stowplan.profiles.engine import EngineSpec
 from stowplan.profiles.fact import Model
@@ -101,6 +102,11 @@ class Catalog:
         return Shelf(KINDS[kind], self.folders)
 
     @cached_property
+    def benchmarks(self) -> Shelf[BenchmarkSpec]:
+        """Measured runs that are no recipe."""
+        return self._shelf("Benchmark")
+
+    @cached_property
     def variants(self) -> Shelf[VariantSpec]:
         """Model variants."""
         return self._shelf("Variant")
@@ -154,6 +160,7 @@ class Catalog:
     def shelves(self) -> dict[str, Shelf[Any]]:
         """Every shelf by its word on the command line."""
         names = (
+            "benchmarks",
             "chips",
             "device_layers",
             "engines",

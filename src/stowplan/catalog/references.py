@@ -9,6 +9,7 @@ from typing import Any
 from stowplan.catalog import Catalog, Shelf
 from stowplan.diagnostics import Diagnostic, did_you_mean
 from stowplan.located_yaml import Document, Path_
+from stowplan.profiles.benchmark import BenchmarkSpec
 from stowplan.profiles.device_layer import DeviceLayerSpec
 from stowplan.profiles.engine import EngineSpec, Flag, Version
 from stowplan.profiles.hardware import ServerSpec
@@ -58,17 +59,27 @@ def _added_blocks(spec: VariantSpec, index: int, catalog: Catalog) -> Iterator[_
             yield "C004", f"unknown block '{block}'", path, did_you_mean(block, blocks)
 
 
-def _recipe(spec: RecipeSpec, catalog: Catalog) -> Iterator[_Finding]:
+def _benchmark(spec: BenchmarkSpec, catalog: Catalog) -> Iterator[_Finding]:
+    yield from _known(spec.server, catalog.servers, "server", "server")
+    yield from _known(spec.engine, catalog.engines, "engine", "engine")
+    yield from _checkpoint(spec, catalog)
+
+
+def _checkpoint(spec: BenchmarkSpec | RecipeSpec, catalog: Catalog) -> Iterator[_Finding]:
     yield from _known(spec.variant, catalog.variants, "variant", "variant")
+    if spec.variant in catalog.variants:
+        ids = [c.id for c in catalog.variants[spec.variant].checkpoints]
+        if spec.checkpoint not in ids:
+            yield "C004", f"unknown checkpoint '{spec.checkpoint}'", ("checkpoint",), f"known: {', '.join(ids)}"
+
+
+def _recipe(spec: RecipeSpec, catalog: Catalog) -> Iterator[_Finding]:
+    yield from _checkpoint(spec, catalog)
     yield from _known(spec.engine, catalog.engines, "engine", "engine")
     for index, name in enumerate(spec.servers):
         yield from _known(name, catalog.servers, "server", "servers", index)
     for index, name in enumerate(spec.chips):
         yield from _known(name, catalog.chips, "chip", "chips", index)
-    if spec.variant in catalog.variants:
-        ids = [c.id for c in catalog.variants[spec.variant].checkpoints]
-        if spec.checkpoint not in ids:
-            yield "C004", f"unknown checkpoint '{spec.checkpoint}'", ("checkpoint",), f"known: {', '.join(ids)}"
     if spec.engine in catalog.engines:
         table = _flags(catalog.engines[spec.engine], catalog)
         for role, settings in spec.roles.items():
@@ -224,6 +235,7 @@ def _leaves(rule: Rule) -> dict[tuple[str, ...], Any]:
 
 
 _CHECKS: dict[type, Callable[[Any, Catalog], Iterator[_Finding]]] = {
+    BenchmarkSpec: _benchmark,
     DeviceLayerSpec: _device_layer,
     EngineSpec: _engine,
     RecipeSpec: _recipe,

@@ -38,6 +38,26 @@ def _chosen(document: dict[str, Any]) -> Iterator[str]:
             f"  estimate    TTFT {_band(bands['ttftMs'])} ms, TPOT {_band(bands['tpotMs'])} ms, "
             f"{_band(bands['outputTokensPerSecondPerDevice'])} output tokens/s for each device at {bands['concurrency']} in flight"
         )
+        yield from _cost(bands)
+
+
+def _cost(bands: dict[str, Any]) -> Iterator[str]:
+    """What the site's prices and power make of it."""
+    parts = [
+        f"{_amounts(bands[key])} {bands['currency']} for a million {tokens}".replace("  ", " ")
+        for key, tokens in (("costPerMillionOutputTokens", "output tokens"), ("costPerMillionTokens", "tokens in all"))
+        if key in bands
+    ]
+    if "joulesPerOutputToken" in bands:
+        parts.append(f"{_amounts(bands['joulesPerOutputToken'])} J for each output token")
+    if parts:
+        yield f"  cost        {', '.join(parts)}"
+
+
+def _amounts(values: list[float]) -> str:
+    """A band of small amounts."""
+    low, middle, high = values
+    return f"{middle:,.2f} ({low:,.2f} to {high:,.2f})"
 
 
 def _role(document: dict[str, Any], role: dict[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from stowplan.pairing import Pairing
+from stowplan.plan.cost import device_hour
 from stowplan.plan.model import Candidate, Recipe, Stack
 
 
@@ -46,6 +47,9 @@ def _criterion(candidate: Candidate, pairing: Pairing) -> float:
 
 def _criterion_text(candidate: Candidate, pairing: Pairing) -> str:
     value = abs(_criterion(candidate, pairing))
+    price = device_hour(pairing) if pairing.spec.objective == "cost" else None
+    if price is not None and value:
+        return f"{price / 3600 / value * 1e6:,.2f} {pairing.site.currency} per million output tokens".replace("  ", " ")
     units = {"devices": "devices", "latency": "ms TPOT"}
     return f"{value:,.1f} {units.get(pairing.spec.objective or '', 'tok/s per device')}"
 

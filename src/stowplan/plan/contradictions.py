@@ -60,7 +60,7 @@ def _sizes(pairing: Pairing) -> Iterator[Diagnostic]:
 
 def _keys(pairing: Pairing) -> Iterator[Diagnostic]:
     own = {key for role in pairing.roles for key, _ in pairing.pins(role)}
-    for key in pairing.spec.set:
+    for key, value in pairing.spec.set.items():
         role, _, rest = key.partition(".")
         plain = rest if role in pairing.roles else key
         if plain not in own or not (_ENV_NAME.fullmatch(plain) or _FLAG_NAME.fullmatch(plain)):
@@ -69,6 +69,9 @@ def _keys(pairing: Pairing) -> Iterator[Diagnostic]:
                 f", or one role's: {pairing.roles[0]}.flags.--NAME" if len(pairing.roles) > 1 else ""
             )
             yield Diagnostic("P023", message, pairing.locate("set", key, key=True), hint=hint)
+        elif plain.startswith("env.") and isinstance(value, dict | list):
+            message = f"{plain} takes text, a number or true or false, not {value}"
+            yield Diagnostic("P023", message, pairing.locate("set", key), hint="a variable holds text")
 
 
 def pin_problems(pairing: Pairing, stack: Stack) -> Iterator[Reason]:
@@ -82,9 +85,9 @@ def _pin_problems(pairing: Pairing, stack: Stack, role: str) -> Iterator[Reason]
     taken_away = []
     for key, value in pairing.pins(role):
         path = pin_path(key)
-        if value is None and path[0] == "flags":
-            taken_away.append(path[1])
         pins.put(path, value, _PIN)
+        if path[0] == "flags" and pins.get(*path) is None:
+            taken_away.append(path[1])
     pinned = {**dict.fromkeys(taken_away), **pins.flags}
     yield from unknown_flags(pairing, stack, pinned)
     by_flag = {flag: name for name, field in stack.engine.fields.items() for flag in (field.flag, *field.aliases)}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
-from stowplan.estimate import PairLoad, estimate_pair
+from stowplan.estimate import Pair, estimate_pair
 from stowplan.pairing import ROLES, Pairing
 from stowplan.plan.choice import rank
 from stowplan.plan.evaluate import Evaluator
@@ -109,17 +109,10 @@ class PairSearcher:
         carried = decode.carried(evaluator.mean_request)
         bands = None
         if not (prefill.reasons or decode.reasons):
-            load = PairLoad(
-                evaluator.of(PREFILL).work(prefill),
-                prefill.placement.layout,
-                prefill.instances,
-                evaluator.of(DECODE).work(decode),
-                decode.placement.layout,
-                decode.instances,
-            )
-            concurrency = min(evaluator.pairing.use_case.load.concurrency, int(carried))
-            efficiencies = evaluator.of(PREFILL).efficiency(prefill), evaluator.of(DECODE).efficiency(decode)
-            bands = estimate_pair(load, evaluator.rates, efficiencies, concurrency)
+            one, other = evaluator.of(PREFILL), evaluator.of(DECODE)
+            pair = Pair(one.station(prefill), prefill.instances, other.station(decode), decode.instances)
+            efficiencies = one.efficiency(prefill), other.efficiency(decode)
+            bands = estimate_pair(pair, evaluator.load(carried), efficiencies)
         told = tuple(self._told(role, roles) for role in roles)
         return evaluator.judge(told, nodes, recipe, bands, carried)
 

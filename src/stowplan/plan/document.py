@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from stowplan.diagnostics import Diagnostic, Location, Refused
-from stowplan.estimate import Estimate
 from stowplan.fit.weights import weights
 from stowplan.located_yaml import read_file
 from stowplan.pairing import Pairing
 from stowplan.plan.choice import loses_by
+from stowplan.plan.cost import cost
 from stowplan.plan.model import Candidate, Plan, Reason, Role
 from stowplan.plan.planner import replicas
 from stowplan.plan.quantization import classes, decision, toolchain
@@ -249,25 +249,11 @@ def _role(plan: Plan, candidate: Candidate, role: Role) -> dict[str, Any]:
             "tpotMs": list(bands.tpot_ms),
             "outputTokensPerSecondPerDevice": list(bands.output_tokens_per_second_per_device),
             "concurrency": bands.concurrency,
-            **_cost(plan, bands),
+            **cost(plan.pairing, bands),
         },
         "headroom": round(candidate.headroom, 2),
         "misses": list(candidate.misses),
     }
-
-
-def _cost(plan: Plan, bands: Estimate) -> dict[str, Any]:
-    """Cost of a million output tokens, and joules of each, where the site gives price and power."""
-    server, site = plan.pairing.spec.server, plan.pairing.site
-    rates = sorted(bands.output_tokens_per_second_per_device, reverse=True)
-    found: dict[str, Any] = {}
-    if server in site.prices:
-        found["costPerMillionOutputTokens"] = [
-            round(site.prices[server] / 3600 / rate * 1e6, 4) for rate in rates if rate
-        ]
-    if server in site.power:
-        found["joulesPerOutputToken"] = [round(site.power[server] / rate, 4) for rate in rates if rate]
-    return found
 
 
 def _decisions(candidate: Candidate) -> list[dict[str, Any]]:

@@ -8,7 +8,9 @@ from functools import cached_property
 from math import ceil
 from typing import Any
 
-from stowplan.estimate import Estimate, Rates, Work, estimate
+from stowplan.estimate import Estimate, Load, estimate, load_of
+from stowplan.estimate.roofline import Links, Station
+from stowplan.estimate.work import Work
 from stowplan.fit.ledger import GIB, MIB, Fit, Fitter, Tuning
 from stowplan.fit.weights import weights
 from stowplan.pairing import Pairing
@@ -18,6 +20,7 @@ from stowplan.plan.layouts import Placement, violations
 from stowplan.plan.model import Candidate, Layer, Reason, Recipe, Role, Stack
 from stowplan.plan.objectives import miss_ratio, missed
 from stowplan.plan.settings import Origin, Settings, apply_rules, in_order, pin_path, put_set
+from stowplan.plan.speed import links, station, work
 from stowplan.plan.stacks import known_bad, stack_context
 from stowplan.profiles.engine import Efficiency
 from stowplan.profiles.recipe import Layout
@@ -68,20 +71,14 @@ class Evaluator:
         return [rule for rule in self.stack.engine.layout_rules if may_hold(rule.when, self.stack_context)]
 
     @cached_property
-    def rates(self) -> Rates:
-        """Peaks of the chip for the formats that run."""
-        chip = self.pairing.chip
-        rate = None
-        for name in self.stack.checkpoint.compute:
-            key = {"mxfp4": "fp4", "nvfp4": "fp4", "mxfp8": "fp8", "int4": "int8"}.get(name, name)
-            key = "bf16" if name in chip.formats.fallback else key
-            fact = chip.dense_rates.get(key)  # type: ignore[call-overload]
-            value = fact.value if fact else None
-            rate = value if rate is None else min(rate, value or rate)
-        bandwidth, link = chip.memory_bandwidth.value, chip.link.value
-        return Rates(
-            rate * 1e12 if rate else None, bandwidth * 1e9 if bandwidth else None, link * 1e9 if link else None
-        )
+    def work(self) -> Work:
+        """What a token costs."""
+        return work(self.stack, self.pairing.architecture, self.pairing.chip)
+
+    @cached_property
+    def links(self) -> Links:
+        """How the server's devices are joined."""
+        return links(self.pairing.server, self.pairing.chip)
 
     @property
     def required_context(self) -> int:
@@ -193,7 +190,9 @@ class Evaluator:
         """The whole verdict on one layout of the only role."""
         role = self.place(placement, recipe)
         carried = role.carried(self.mean_request)
-        bands = self._estimate(role, carried) if not role.reasons else None
+        bands = None
+        if not role.reasons:
+            bands = estimate(self.station(role), self.load(carried), self.efficiency(role))
         return self.judge((role,), placement.nodes, recipe, bands, carried)
 
     def place(self, placement: Placement, recipe: Recipe | None = None) -> Role:
@@ -248,34 +247,18 @@ class Evaluator:
         if fit.shortfall:
             yield _short(fit, pairing.server.unit.device)
 
-    def _draft_tokens(self, settings: Settings) -> int:
-        """Tokens that the settings let the draft propose in each step; none where they turn it off."""
-        path = self.stack.engine.draft_tokens.get(self.stack.draft) if self.stack.draft else None
-        return int(settings.get(*pin_path(path)) or 0) if path else 0
-
-    def _estimate(self, role: Role, carried: float) -> Estimate | None:
-        concurrency = min(self.pairing.use_case.load.concurrency, int(carried))
-        return estimate(self.work(role), role.placement.layout, self.rates, self.efficiency(role), concurrency)
+    def load(self, carried: float) -> Load:
+        """The use case with as many requests in flight as are carried."""
+        return load_of(self.pairing.use_case, min(self.pairing.use_case.load.concurrency, int(carried)))
 
     def efficiency(self, role: Role) -> Efficiency:
         """Shares of the peak that the engine reaches with this role."""
         return most_special(self.stack.engine.efficiency, self.context(role.placement))
 
-    def work(self, role: Role) -> Work:
-        """What the use case asks of the role's devices."""
-        engine, fit, tokens = self.stack.engine, role.fit, self._draft_tokens(role.settings)
-        accepted = engine.acceptance.get(self.stack.draft, {}).get(str(tokens)) if self.stack.draft else None
-        return Work(
-            architecture=self.pairing.architecture,
-            weights=self.fitter.weights,
-            cache=fit.cache,
-            active_parameters=self.pairing.variant.active_parameters.value or 0,
-            use_case=self.pairing.use_case,
-            experts_over_group=engine.memory.experts_over_group,
-            draft_tokens=tokens,
-            batch_tokens=fit.tuning.max_num_batched_tokens,
-            accepted=(accepted.value if accepted else None) or 1.0,
-        )
+    def station(self, role: Role) -> Station:
+        """One instance of the role, as the estimate takes it."""
+        chunk = role.fit.tuning.max_num_batched_tokens
+        return station(self.stack, role.settings, role.placement.layout, self.work, self.links, role.fit.cache, chunk)
 
 
 def _short(fit: Fit, device: str) -> Reason:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 
-from stowplan.profiles.fact import Date, Fact, Items, Model, Name, Sourced, Text, Versions
+from stowplan.profiles.fact import Date, Fact, Items, Model, Name, Sourced, Text, Versions, as_tuple
 from stowplan.profiles.rule import LayoutRule, Rule, When
 from stowplan.profiles.variant import TensorClass
 
@@ -160,15 +160,24 @@ class Overhead(Sourced):
     gib: float
 
 
+Level = Annotated[float, Field(gt=0)]
+Levels = Annotated[tuple[Level, Level, Level], BeforeValidator(as_tuple)]
+"""Low, middle, high."""
+
+
 class Efficiency(Sourced):
-    """Share of the peak that the engine reaches on a chip family: low, middle, high."""
+    """Share of the peak that the engine reaches on a chip family, and floors: low, middle, high (scripts/calibration.py)."""
 
     when: When = When()
-    compute: Items[float]
-    bandwidth: Items[float]
-    link: Items[float]
-    step_floor_ms: Items[float]
-    """Time of one decode step that no roofline explains (launches, scheduling)."""
+    compute: Levels
+    bandwidth: Levels
+    link: Levels
+    layer_floor_us: Levels
+    """Time of one layer in a decode step that no roofline explains (launches, latency of collectives, scheduling)."""
+    chunk_floor_ms: Levels
+    """Time of one prefill chunk that no roofline explains."""
+    stall: Annotated[float, Field(ge=0, le=1)]
+    """Share of a prefill for which the other data-parallel ranks of a replica wait."""
 
 
 class Memory(Model):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 from pydantic import Field, create_model
 
+from stowplan.profiles.benchmark import BenchmarkSpec
 from stowplan.profiles.device_layer import DeviceLayerSpec
 from stowplan.profiles.engine import EngineSpec
 from stowplan.profiles.fact import Model, Text
@@ -60,6 +61,7 @@ def _kind(name: str, folder: str, spec: type[Model]) -> Kind:
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
+        _kind("Benchmark", "benchmarks", BenchmarkSpec),
         _kind("Chip", "chips", ChipSpec),
         _kind("DeviceLayer", "device-layers", DeviceLayerSpec),
         _kind("Engine", "engines", EngineSpec),

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stowplan.profiles.fact import Date, Items, Model, Name, Settings, Text
+from stowplan.profiles.fact import Date, Items, Model, Name, Text
+from stowplan.profiles.measurement import Published
 from stowplan.profiles.rule import Set
 from stowplan.profiles.source import Source
 
@@ -76,7 +77,8 @@ class RecipeSpec(Model):
     """Only for these; empty: any."""
     roles: dict[Name, RecipeRole]
     evidence: Evidence
-    published: Settings = {}
+    published: Published | None = None
+    """What was measured on this deployment."""
     differences: Items[Difference] = ()
     sources: Annotated[Items[Source], Field(min_length=1)]
     as_of: Annotated[Date, Field(alias="as_of")]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stowplan.profiles.fact import Items, Model, Name, Text
 
 Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Amount = Annotated[float, Field(gt=0)]
 KubernetesMinor = Annotated[str, Field(pattern=r"^1\.[0-9]{2}$")]
 
 
@@ -71,7 +72,20 @@ class SiteSpec(Model):
     """Namespaces whose pods may call the endpoint, beside the own one."""
     node_selector: dict[str, str] = {}
     tolerations: Items[dict[str, str]] = ()
-    prices: dict[Name, float] = {}
-    """Server to price of one device-hour, in the site's currency."""
-    power: dict[Name, float] = {}
+    currency: str = ""
+    """Of all prices, for example `EUR`."""
+    prices: dict[Name, Amount] = {}
+    """Server to price of one device-hour; none is assumed."""
+    server_prices: dict[Name, Amount] = {}
+    """Server to price of one hour of the whole server, where that is what the site pays."""
+    power: dict[Name, Amount] = {}
     """Server to watt of one device."""
+    server_power: dict[Name, Amount] = {}
+    """Server to watt of the whole server, fans and host included."""
+
+    @model_validator(mode="after")
+    def _one_price(self) -> Self:
+        twice = ({*self.prices} & {*self.server_prices}) | ({*self.power} & {*self.server_power})
+        if twice:
+            raise ValueError(f"{min(twice)} is given by device and by server: give one of them")
+        return self
