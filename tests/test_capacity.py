@@ -8,8 +8,9 @@ import pytest
 
 from stowplan.catalog import Catalog
 from stowplan.fit.cache import Cache, cache
-from stowplan.fit.capacity import METHODS, Batch, Capacity
-from stowplan.fit.ledger import GIB
+from stowplan.fit.capacity import METHODS
+from stowplan.fit.paging import Batch, Capacity, Situation
+from stowplan.fit.units import GIB
 from stowplan.profiles.variant import Draft
 from stowplan.versions import in_range
 
@@ -55,7 +56,7 @@ def figures(
     rule = next(m for m in catalog.engines["vllm"].memory.capacity if in_range(version, m.versions))
     settings = Batch(length, batch)
     held = kept(catalog, "deepseek-v4-flash", "fp8_ds_mla", index, draft)
-    return METHODS[rule.method](held, rule.numbers).capacity(available, settings)
+    return METHODS[rule.method](held, rule.numbers, Situation()).capacity(available, settings)
 
 
 @pytest.mark.parametrize("log", LOGS, ids=lambda log: log.where)

@@ -9,7 +9,7 @@ from conftest import planned, resolved
 
 from stowplan.catalog import Catalog
 from stowplan.diagnostics import Refused
-from stowplan.fit.ledger import GIB
+from stowplan.fit.units import GIB
 from stowplan.plan.document import candidate_documents, plan_document
 from stowplan.plan.model import Plan
 from stowplan.render.pairing import render_pairing

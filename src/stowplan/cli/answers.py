@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stowplan.diagnostics import did_you_mean
-from stowplan.fit.ledger import GIB
+from stowplan.fit.units import GIB
 
 Table = tuple[str, Sequence[str], list[list[Any]]]
 _SHORT = 1000

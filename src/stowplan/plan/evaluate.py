@@ -9,8 +9,8 @@ from math import ceil
 from typing import Any
 
 from stowplan.estimate import Estimate, Rates, Work, estimate
-from stowplan.fit.ledger import GIB, MIB, Fit, Fitter, Tuning
-from stowplan.fit.weights import weights
+from stowplan.fit.ledger import Fit, Fitter, Tuning
+from stowplan.fit.units import GIB, MIB
 from stowplan.pairing import Pairing
 from stowplan.plan.choice import documents
 from stowplan.plan.flags import broken_rules, unknown_flags
@@ -41,7 +41,7 @@ class Evaluator:
         """The ledger's constant part."""
         return Fitter(
             architecture=self.pairing.architecture,
-            weights=weights(self.pairing.architecture, self.stack.checkpoint, self.stack.draft),
+            checkpoint=self.stack.checkpoint,
             memory=self.stack.engine.memory,
             device_bytes=self.device_mib * MIB,
             memory_per_device_gib=self.stack.engine.container.memory_per_device.value or 0,
@@ -167,6 +167,7 @@ class Evaluator:
             max_num_batched_tokens=limit("maxNumBatchedTokens"),
             max_num_seqs=limit("maxNumSeqs"),
             env=settings.env,
+            flags=settings.flags,
         )
 
     def evaluate(self, placement: Placement, recipe: Recipe | None = None) -> Candidate:
@@ -245,7 +246,7 @@ class Evaluator:
         accepted = engine.acceptance.get(self.stack.draft, {}).get(str(tokens)) if self.stack.draft else None
         work = Work(
             architecture=self.pairing.architecture,
-            weights=self.fitter.weights,
+            weights=self.fitter.weights(context),
             cache=fit.cache,
             active_parameters=self.pairing.variant.active_parameters.value or 0,
             use_case=self.pairing.use_case,

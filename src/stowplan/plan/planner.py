@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from stowplan.diagnostics import Diagnostic, Refused
-from stowplan.fit.ledger import GIB
+from stowplan.fit.units import GIB
 from stowplan.pairing import Pairing
 from stowplan.plan.choice import documents, rank
 from stowplan.plan.contradictions import pin_problems, refuse_contradictions

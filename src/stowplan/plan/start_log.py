@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stowplan.fit.capacity import Batch
-from stowplan.fit.ledger import GIB
+from stowplan.fit.paging import Batch
+from stowplan.fit.units import GIB
 from stowplan.plan.model import Candidate
 from stowplan.profiles.engine import LogPatterns
 

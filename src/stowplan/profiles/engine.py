@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from stowplan.profiles.fact import Date, Fact, Items, Model, Name, Sourced, Text, Versions
+from stowplan.profiles.fact import Date, Fact, Items, Model, Name, Settings, Sourced, Text, Versions
 from stowplan.profiles.rule import LayoutRule, Rule, When
-from stowplan.profiles.variant import TensorClass
+from stowplan.profiles.variant import Storage, TensorClass
 
 FlagName = Annotated[str, Field(pattern=r"^--[a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 
@@ -129,6 +129,26 @@ class HostClasses(Sourced):
 
     when: When = When()
     classes: Items[TensorClass]
+    unless: Settings = {}
+    """Flags that leave them on the devices when all of them are set so."""
+    only_env: dict[str, str] = {}
+    """Variables without which they are left on the devices."""
+
+
+class ActivationBase(Sourced):
+    """GiB of activations that do not grow with the tokens of a batch."""
+
+    when: When = When()
+    gib: float
+
+
+class LoadedAs(Sourced):
+    """Block-scaled tensors that the engine expands when it loads them."""
+
+    versions: Versions
+    when: When = When()
+    tensors: dict[str, Storage]
+    """Tensor class and part (`attention.o_a`) to the storage on the device."""
 
 
 class LogPatterns(Model):
@@ -170,13 +190,18 @@ class Memory(Model):
     """How the engine divides a device's memory."""
 
     utilization_flag: FlagName
+    reserve_holds_runtime: bool = False
+    """Activations and graphs live in what the utilization leaves, of what was free before loading: the cache takes all the rest."""
     activation_factor: Fact[float]
-    """Peak activation bytes = factor x hidden size x tokens of a batch x 2."""
+    """Peak activation bytes = base + factor x hidden size x tokens of a batch x 2."""
+    activation_bases: Items[ActivationBase] = ()
+    """None: the base is 0."""
     graphs: Fact[float]
     """GiB of captured graphs on each device."""
     overheads: Items[Overhead]
     communication: Items[Communication]
     host_classes: Items[HostClasses] = ()
+    loaded_as: Items[LoadedAs] = ()
     kv_formats: Items[KvFormat]
     capacity: Items[CapacityMethod]
     shared_memory: Fact[float]
