@@ -15,7 +15,7 @@ _SHORT = 1000
 def parts(document: dict[str, Any], key: str | None) -> list[Table]:
     """The tables of one part, of one key, or of everything."""
     if key is None:
-        return [table for make in PARTS.values() for table in make(document)]
+        return [table for name, make in PARTS.items() if name != "ledger" for table in make(document)]
     if key in PARTS:
         return PARTS[key](document)
     wanted = key.removeprefix("server.")
@@ -67,15 +67,12 @@ def _layout(document: dict[str, Any]) -> list[Table]:
     return [("Layout", ["layout", "nodes", "devices a node", "checkpoint", "why, or what it loses by"], rows)]
 
 
-def _memory(document: dict[str, Any]) -> list[Table]:
+def _ledger(document: dict[str, Any]) -> list[Table]:
     if "roles" not in document:
         return []
-    role = document["roles"][0]
-    device, host, capacity = role["memory"]["device"], role["memory"]["host"], role["capacity"]
-    rows = [
-        [line["name"], f"{line['bytes'] / GIB:.2f}", line["formula"], line["source"], line["confidence"]]
-        for line in document["ledger"]
-    ]
+    memory = document["roles"][0]["memory"]
+    device, host = memory["device"], memory["host"]
+    rows = [_line(line, 2) for line in document["ledger"]]
     rows += [
         ["free", f"{device['free'] / GIB:.2f}", "less than one block of the cache", "the sum above", ""],
         [
@@ -86,11 +83,23 @@ def _memory(document: dict[str, Any]) -> list[Table]:
             "",
         ],
     ]
-    on_host = [[name, f"{size / GIB:.1f}"] for name, size in host.items()]
-    carried = [[name, value] for name, value in capacity.items()]
+    on_host = [_line(line, 1) for line in document.get("hostLedger", ())]
+    on_host.append(["total", f"{host['total'] / GIB:.1f}", "pinned + sharedMemory + process", "the sum above", ""])
+    headers = ["part", "GiB", "formula", "source", "confidence"]
+    return [("Device memory", headers, rows), ("Host memory for each pod", headers, on_host)]
+
+
+def _line(line: dict[str, Any], digits: int) -> list[Any]:
+    return [line["name"], f"{line['bytes'] / GIB:.{digits}f}", line["formula"], line["source"], line["confidence"]]
+
+
+def _memory(document: dict[str, Any]) -> list[Table]:
+    if "roles" not in document:
+        return []
+    role = document["roles"][0]
+    carried = [[name, value] for name, value in role["capacity"].items()]
     return [
-        ("Device memory", ["part", "GiB", "formula", "source", "confidence"], rows),
-        ("Host memory for each pod", ["part", "GiB"], on_host),
+        *_ledger(document),
         ("Capacity of one data-parallel rank", ["figure", "value"], carried),
         *_estimate(role),
     ]
@@ -172,6 +181,7 @@ def _value(document: dict[str, Any], key: str) -> list[Table]:
 PARTS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "verdict": _verdict,
     "layout": _layout,
+    "ledger": _ledger,
     "memory": _memory,
     "quantization": _quantization,
     "settings": _settings,

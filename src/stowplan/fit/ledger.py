@@ -138,7 +138,7 @@ class Fitter:
             activation_base=most_special(memory.activation_bases, context) if memory.activation_bases else None,
             overhead=most_special(memory.overheads, context),
             communication=most_special(memory.communication, context),
-            kv_format=most_special(memory.kv_formats, context),
+            kv_format=_kv_format(memory.kv_formats, context, tuning),
             method=most_special(memory.capacity, context),
             host_classes=tuple(entry for entry in memory.host_classes if pinned & {*entry.classes}),
         )
@@ -224,6 +224,12 @@ def _host_classes(entries: Sequence[HostClasses], context: Context, tuning: Tuni
         and _contains(tuning.env, entry.only_env)
         for name in entry.classes
     )
+
+
+def _kv_format(entries: Sequence[KvFormat], context: Context, tuning: Tuning) -> KvFormat:
+    """The cache formats under these settings."""
+    given = [e for e in entries if not e.only_flags or any(_contains(tuning.flags, f) for f in e.only_flags)]
+    return most_special(given, context)
 
 
 def _contains(actual: object, wanted: object) -> bool:

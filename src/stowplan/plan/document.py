@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -122,16 +123,8 @@ def _chosen(plan: Plan, candidate: Candidate, *, brief: bool = False) -> dict[st
     }
     if not brief:
         document["decisions"] = _decisions(candidate)
-        document["ledger"] = [
-            {
-                "name": line.name,
-                "bytes": line.bytes,
-                "formula": line.formula,
-                "source": line.source,
-                "confidence": line.confidence,
-            }
-            for line in candidate.fit.lines
-        ]
+        document["ledger"] = [asdict(line) for line in candidate.fit.lines]
+        document["hostLedger"] = [asdict(line) for line in candidate.fit.host_lines]
         document["alternatives"] = [
             _alternative(plan, other, candidate) for other in plan.candidates[1 : _ALTERNATIVES + 1]
         ]

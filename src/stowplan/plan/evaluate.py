@@ -267,6 +267,8 @@ def _short(fit: Fit, device: str) -> Reason:
         f"short by {fit.shortfall / GIB:.1f} GiB per {device}: of {device_gib:.1f} GiB the weights take {weights_gib:.1f}, "
         f"{left}, and one request of {fit.tuning.max_model_len:,} tokens needs {need:.1f}"
     )
+    if fit.lacking:
+        message = _crowded(fit, device)
     numbers = {
         "shortfallBytes": fit.shortfall,
         "shortfallGib": round(fit.shortfall / GIB, 2),
@@ -276,3 +278,13 @@ def _short(fit: Fit, device: str) -> Reason:
         "cacheAvailableBytes": fit.capacity.available,
     }
     return Reason("F001", message, numbers)
+
+
+def _crowded(fit: Fit, device: str) -> str:
+    """Where the engine sizes its cache first: what its memory fraction leaves is too little for a step."""
+    inside, left = (fit.activations + fit.graphs) / GIB, (fit.activations + fit.graphs - fit.lacking) / GIB
+    return (
+        f"short by {fit.shortfall / GIB:.1f} GiB per {device}: activations and graphs need {inside:.1f} GiB, and the "
+        f"memory fraction of {fit.tuning.utilization:g} leaves them {left:.1f}; the cache has {fit.capacity.available / GIB:.1f} GiB, and one "
+        f"request of {fit.tuning.max_model_len:,} tokens needs {fit.capacity.needed / GIB:.1f}"
+    )

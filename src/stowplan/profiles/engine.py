@@ -108,6 +108,8 @@ class KvFormat(Model):
     """The cache formats that this engine keeps under a condition."""
 
     when: When = When()
+    only_flags: Items[Settings] = ()
+    """Settings of which one must be given; none: it holds without."""
     main: Text
     index: Text
     reason: Text
@@ -152,18 +154,34 @@ class LoadedAs(Sourced):
 
 
 class LogPatterns(Model):
-    """Regular expressions over the engine's start-up log, each with one group that is a number."""
+    """Regular expressions over the engine's start-up log; numbers are their first group that is not empty."""
 
+    mark: Text
+    """What only logs of this engine hold."""
+    start: Text
+    """Where a start begins; of several the last one counts."""
+    version: str = ""
+    """The engine's version, near the beginning of a start."""
+    rank: str = ""
+    """Which rank printed a line: what stands before its message."""
     weights_gib: Text
     """GiB of weights on one device."""
-    cache_gib: Text = ""
+    weights_add_up: bool = False
+    """The engine prints one such line for each part that it loads (model, draft)."""
+    cache_gib: str = ""
     """GiB that are free for the cache on one device."""
     tokens: Text
     """The token number of the cache line."""
-    concurrency: Text = ""
+    concurrency: str = ""
     """Requests of the maximum length."""
-    arguments: Text = ""
-    """The engine's own list of settings that differ from its defaults (one group: a Python or JSON mapping)."""
+    arguments: str = ""
+    """Where the engine's own list of settings opens: up to its bracket."""
+    lists_defaults: bool = False
+    """That list has every setting, not only what differs from the defaults."""
+    ignores: Items[FlagName] = ()
+    """Flags of that list that no plan sets: addresses, names, keys."""
+    refusals: Items[Text] = ()
+    """Sentences with which the engine refuses to start; groups `needed`, `available` (GiB) and `longest` (tokens)."""
     source: Text
 
 
