@@ -125,11 +125,7 @@ def test_no_byte_of_the_weights_is_lost(named: tuple[str, Any], tp: int, dp: int
     for ep in (1, tp * dp):
         layout = Layout(tp=tp, dp=dp, ep=ep, pp=pp)
         device = held.on_device(layout, experts_over_group=over)
-        assert (
-            sum(device.values()) * layout.devices
-            >= held.total * (1 - 1e-9) / (dp if ep == 1 and over else 1) * (1 if not over or ep > 1 else dp)
-            or over
-        )
+        assert sum(device.values()) * layout.devices >= held.total
         assert sum(device.values()) <= held.total + len(device)
         wider = held.on_device(layout.model_copy(update={"tp": 2 * tp}), experts_over_group=over)
         assert sum(wider.values()) <= sum(device.values())

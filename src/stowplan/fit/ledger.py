@@ -13,7 +13,15 @@ from stowplan.fit.lines import Line, Parts, Used, device_lines, host_lines
 from stowplan.fit.paging import Batch, Capacity, Paging, Situation
 from stowplan.fit.units import GIB, MIB
 from stowplan.fit.weights import Weights, weights
-from stowplan.profiles.engine import CapacityMethod, Communication, HostClasses, KvFormat, LoadedAs, Memory
+from stowplan.profiles.engine import (
+    CapacityMethod,
+    Communication,
+    GroupClasses,
+    HostClasses,
+    KvFormat,
+    LoadedAs,
+    Memory,
+)
 from stowplan.profiles.recipe import Layout
 from stowplan.profiles.rule import Context, holds, most_special
 from stowplan.profiles.variant import Architecture, Checkpoint, Draft
@@ -130,7 +138,8 @@ class Fitter:
         """Fill one device and one host."""
         memory, held = self.memory, self.weights(context)
         pinned = _host_classes(memory.host_classes, context, tuning)
-        shares = held.shares(layout, experts_over_group=memory.experts_over_group)
+        over_group = _group_classes(memory.group_classes, context, tuning)
+        shares = held.shares(layout, experts_over_group=memory.experts_over_group, over_group=over_group)
         if pinned:
             shares = {name: share for name, share in shares.items() if name not in pinned}
         on_device = {name: share.bytes for name, share in shares.items()}
@@ -222,6 +231,16 @@ def _host_classes(entries: Sequence[HostClasses], context: Context, tuning: Tuni
         if holds(entry.when, context)
         and not (entry.unless and _contains(tuning.flags, entry.unless))
         and _contains(tuning.env, entry.only_env)
+        for name in entry.classes
+    )
+
+
+def _group_classes(entries: Sequence[GroupClasses], context: Context, tuning: Tuning) -> frozenset[str]:
+    """Tensor classes that are split over the whole group."""
+    return frozenset(
+        name
+        for entry in entries
+        if holds(entry.when, context) and not (entry.unless and _contains(tuning.flags, entry.unless))
         for name in entry.classes
     )
 

@@ -74,22 +74,31 @@ class Weights:
         """Bytes by class on the fullest device of a layout."""
         return {name: share.bytes for name, share in self.shares(layout, experts_over_group=experts_over_group).items()}
 
-    def shares(self, layout: Layout, *, experts_over_group: bool) -> Mapping[str, Share]:
+    def shares(
+        self, layout: Layout, *, experts_over_group: bool, over_group: frozenset[str] = frozenset()
+    ) -> Mapping[str, Share]:
         """What the fullest device of a layout holds of each class, and how it comes about.
 
         Tensor parallel splits what the architecture marks so; experts go to the expert-parallel group
         (in whole experts) or, where that is off, are split by tensor parallel, or over the whole group
-        where the engine does so (`experts_over_group`); the rest is replicated.
+        where the engine does so (`experts_over_group`), as are the classes in `over_group`; the rest is replicated.
         Pipeline stages hold whole layers, so the fullest has the rounded-up share; what stands before and
         after the layers is on the first and on the last stage.
         """
-        slices = layout.tp * (layout.dp if experts_over_group else 1)
-        return _shares(self, (layout.tp, layout.ep, layout.pp, slices))
+        return _shares(
+            self, (layout.tp, layout.dp, layout.ep, layout.pp), over_group, experts_over_group=experts_over_group
+        )
 
 
 @lru_cache(maxsize=4096)
-def _shares(held: Weights, layout: tuple[int, int, int, int]) -> Mapping[str, Share]:
-    tp, ep, pp, slices = layout
+def _shares(
+    held: Weights,
+    layout: tuple[int, int, int, int],
+    over_group: frozenset[str],
+    *,
+    experts_over_group: bool,
+) -> Mapping[str, Share]:
+    tp, dp, ep, pp = layout
     staged = ceil(held.layers / pp)
     device: dict[str, Share] = {}
     for (tensor_class, split), size in held.by_split.items():
@@ -98,7 +107,8 @@ def _shares(held: Weights, layout: tuple[int, int, int, int]) -> Mapping[str, Sh
             own = ceil(held.experts / ep)
             share, how = own / held.experts, f"x {own} of {held.experts} experts (ep {ep})"
         elif split != "replicated":
-            by = slices if split == "expert" else tp
+            whole = tensor_class in over_group or (split == "expert" and experts_over_group)
+            by = tp * (dp if whole else 1)
             share, how = 1 / by, f"/ {by} (tp {tp}{f' x dp {by // tp}' if by > tp else ''})"
         if pp > 1 and tensor_class not in _FIRST | _LAST:
             share, how = share * staged / held.layers, f"{how} x {staged} of {held.layers} layers (pp {pp})"

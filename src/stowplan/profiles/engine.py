@@ -137,6 +137,15 @@ class HostClasses(Sourced):
     """Variables without which they are left on the devices."""
 
 
+class GroupClasses(Sourced):
+    """Tensor classes that the engine splits over tensor x data parallel, where it would replicate them by rank."""
+
+    when: When = When()
+    classes: Items[TensorClass]
+    unless: Settings = {}
+    """Flags that leave them whole on each data-parallel rank when all of them are set so."""
+
+
 class ActivationBase(Sourced):
     """GiB of activations that do not grow with the tokens of a batch."""
 
@@ -220,6 +229,7 @@ class Memory(Model):
     communication: Items[Communication]
     host_classes: Items[HostClasses] = ()
     loaded_as: Items[LoadedAs] = ()
+    group_classes: Items[GroupClasses] = ()
     kv_formats: Items[KvFormat]
     capacity: Items[CapacityMethod]
     shared_memory: Fact[float]
