@@ -9,7 +9,7 @@ from conftest import planned, resolved
 
 from stowplan.catalog import Catalog
 from stowplan.diagnostics import Refused
-from stowplan.fit.ledger import GIB
+from stowplan.fit.units import GIB
 from stowplan.plan.document import candidate_documents, plan_document
 from stowplan.plan.model import Plan
 from stowplan.render.pairing import render_pairing
@@ -75,7 +75,7 @@ def test_pro_on_one_a2_host_is_short_by_a_number_of_gib(catalog: Catalog) -> Non
     short = next(reason for reason in plan.reasons if reason.code == "F001")
     assert short.numbers["shortfallGib"] == pytest.approx(short.numbers["shortfallBytes"] / GIB, abs=0.01)
     assert short.numbers["shortfallGib"] > 30
-    assert f"short by {short.numbers['shortfallGib']:.1f} GiB per NPU" in short.message
+    assert f"short by {short.numbers['shortfallBytes'] / GIB:.1f} GiB per NPU" in short.message
     assert short.numbers["deviceBytes"] == 64 * GIB
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from stowplan.cli.summary import layout_words
 from stowplan.diagnostics import did_you_mean
-from stowplan.fit.ledger import GIB
+from stowplan.fit.units import GIB
 
 Table = tuple[str, Sequence[str], list[list[Any]]]
 _SHORT = 1000
@@ -16,7 +16,7 @@ _SHORT = 1000
 def parts(document: dict[str, Any], key: str | None) -> list[Table]:
     """The tables of one part, of one key, or of everything."""
     if key is None:
-        return [table for make in PARTS.values() for table in make(document)]
+        return [table for name, make in PARTS.items() if name != "ledger" for table in make(document)]
     if key in PARTS:
         return PARTS[key](document)
     wanted = key.removeprefix("server.")
@@ -54,17 +54,13 @@ def _placed(roles: list[dict[str, Any]], checkpoint: str, why: str) -> list[Any]
     return ["; ".join(layout_words(role) for role in roles), nodes, devices, checkpoint, why]
 
 
-def _memory(document: dict[str, Any]) -> list[Table]:
-    return [table for role in document.get("roles", ()) for table in _memory_of(document, role)]
+def _ledger(document: dict[str, Any]) -> list[Table]:
+    return [table for role in document.get("roles", ()) for table in _ledger_of(document, role)]
 
 
-def _memory_of(document: dict[str, Any], role: dict[str, Any]) -> list[Table]:
-    device, host, capacity = role["memory"]["device"], role["memory"]["host"], role["capacity"]
-    rows = [
-        [line["name"], f"{line['bytes'] / GIB:.2f}", line["formula"], line["source"], line["confidence"]]
-        for line in document["ledger"]
-        if line["role"] == role["name"]
-    ]
+def _ledger_of(document: dict[str, Any], role: dict[str, Any]) -> list[Table]:
+    device, host, whose = role["memory"]["device"], role["memory"]["host"], _whose(role)
+    rows = [_line(line, 2) for line in document["ledger"] if line["role"] == role["name"]]
     rows += [
         ["free", f"{device['free'] / GIB:.2f}", "less than one block of the cache", "the sum above", ""],
         [
@@ -75,13 +71,29 @@ def _memory_of(document: dict[str, Any], role: dict[str, Any]) -> list[Table]:
             "",
         ],
     ]
-    on_host = [[name, f"{size / GIB:.1f}"] for name, size in host.items()]
-    carried = [[name, value] for name, value in capacity.items()]
-    whose = "" if role["name"] == "server" else f" ({role['name']})"
+    on_host = [_line(line, 1) for line in document.get("hostLedger", ()) if line["role"] == role["name"]]
+    on_host.append(["total", f"{host['total'] / GIB:.1f}", "pinned + sharedMemory + process", "the sum above", ""])
+    headers = ["part", "GiB", "formula", "source", "confidence"]
+    return [(f"Device memory{whose}", headers, rows), (f"Host memory for each pod{whose}", headers, on_host)]
+
+
+def _line(line: dict[str, Any], digits: int) -> list[Any]:
+    return [line["name"], f"{line['bytes'] / GIB:.{digits}f}", line["formula"], line["source"], line["confidence"]]
+
+
+def _whose(role: dict[str, Any]) -> str:
+    return "" if role["name"] == "server" else f" ({role['name']})"
+
+
+def _memory(document: dict[str, Any]) -> list[Table]:
+    return [table for role in document.get("roles", ()) for table in _memory_of(document, role)]
+
+
+def _memory_of(document: dict[str, Any], role: dict[str, Any]) -> list[Table]:
+    carried = [[name, value] for name, value in role["capacity"].items()]
     return [
-        (f"Device memory{whose}", ["part", "GiB", "formula", "source", "confidence"], rows),
-        (f"Host memory for each pod{whose}", ["part", "GiB"], on_host),
-        (f"Capacity of one data-parallel rank{whose}", ["figure", "value"], carried),
+        *_ledger_of(document, role),
+        (f"Capacity of one data-parallel rank{_whose(role)}", ["figure", "value"], carried),
         *_estimate(role),
     ]
 
@@ -166,6 +178,7 @@ def _value(document: dict[str, Any], key: str) -> list[Table]:
 PARTS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "verdict": _verdict,
     "layout": _layout,
+    "ledger": _ledger,
     "memory": _memory,
     "quantization": _quantization,
     "settings": _settings,

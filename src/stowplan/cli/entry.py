@@ -13,7 +13,7 @@ from stowplan.catalog.relations import named_by, parsers, run_by, runs_on
 from stowplan.cli.session import CHECKPOINTS
 from stowplan.cli.tables import COLUMNS, folded, markdown_table, text_table
 from stowplan.fit.inventory import LONG, caches, checkpoints, draft_bytes, precision
-from stowplan.fit.ledger import GIB
+from stowplan.fit.units import GIB
 from stowplan.profiles.variant import Architecture, Checkpoint
 
 _COUNTED = {"engines": ("flags",)}

@@ -24,7 +24,7 @@ def explain(
     key: Annotated[
         str | None,
         typer.Argument(
-            help="A part of the answer (memory, layout, quantization, settings, security), or a key such as flags.--block-size.",
+            help="A part of the answer (ledger, memory, layout, quantization, settings, security), or a key such as flags.--block-size.",
             show_default=False,
         ),
     ] = None,

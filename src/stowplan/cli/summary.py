@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stowplan.fit.ledger import GIB
+from stowplan.fit.units import GIB
 
 
 def summary(document: dict[str, Any]) -> str:

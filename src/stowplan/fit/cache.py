@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import ceil
 
 from stowplan.fit.expression import evaluate
 from stowplan.fit.weights import layer_ratios, layer_set
@@ -18,6 +19,8 @@ class Cache:
 
     layers: int
     """Layers with a sliding window, those of the draft module included."""
+    drafted: int
+    """Layers of the draft module among them."""
     window: int
     main: int
     """Bytes of one latent entry."""
@@ -39,6 +42,21 @@ class Cache:
         indexed = sum(n * (tokens // ratio) * self.index for ratio, n in self.index_layers.items())
         windows = self.layers * min(tokens, self.window) * self.window_entry
         return compressed + indexed + windows + self.state_bytes
+
+    def stage(self, stages: int) -> Cache:
+        """The fullest of so many pipeline stages: each kind of layer divides over them, rounded up."""
+        if stages == 1:
+            return self
+        return replace(
+            self,
+            layers=ceil((self.layers - self.drafted) / stages) + self.drafted,
+            main_layers={ratio: ceil(n / stages) for ratio, n in self.main_layers.items()},
+            index_layers={ratio: ceil(n / stages) for ratio, n in self.index_layers.items()},
+        )
+
+    def widened(self, layers: int) -> Cache:
+        """The same with so many more layers that keep a window only."""
+        return replace(self, layers=self.layers + layers)
 
     @property
     def state_bytes(self) -> int:
@@ -66,6 +84,7 @@ def _cache(architecture: _Held, main: str, index: str, draft: Draft | None) -> C
     )
     return Cache(
         layers=layers + drafted,
+        drafted=drafted,
         window=spec.window,
         main=spec.main[main].value or 0,
         window_entry=spec.window_entry.get(main, spec.main[main]).value or 0,

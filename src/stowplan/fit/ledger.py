@@ -5,17 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from stowplan.fit.cache import Cache, cache
-from stowplan.fit.capacity import METHODS, Batch, Capacity, Paging
-from stowplan.fit.weights import Weights
-from stowplan.profiles.engine import CapacityMethod, Communication, HostClasses, KvFormat, Memory, Overhead
+from stowplan.fit.capacity import METHODS
+from stowplan.fit.lines import Line, Parts, Used, device_lines, host_lines
+from stowplan.fit.paging import Batch, Capacity, Paging, Situation
+from stowplan.fit.units import GIB, MIB
+from stowplan.fit.weights import Weights, weights
+from stowplan.profiles.engine import (
+    CapacityMethod,
+    Communication,
+    GroupClasses,
+    HostClasses,
+    KvFormat,
+    LoadedAs,
+    Memory,
+)
 from stowplan.profiles.recipe import Layout
 from stowplan.profiles.rule import Context, holds, most_special
-from stowplan.profiles.variant import Architecture, Draft
-
-GIB = 2**30
-MIB = 2**20
+from stowplan.profiles.variant import Architecture, Checkpoint, Draft
+from stowplan.versions import in_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +37,7 @@ class Tuning:
     max_num_batched_tokens: int
     max_num_seqs: int
     env: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the ledger, with how it was computed and who says so."""
-
-    name: str
-    bytes: int
-    formula: str
-    source: str
-    confidence: str = ""
+    flags: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,23 @@ class Fit:
     tuning: Tuning = field(repr=False)
     kv_format: KvFormat = field(repr=False)
     method: CapacityMethod = field(repr=False)
+    lacking: int
+    """Bytes that activations and graphs lack in what the utilization leaves them; 0 where they fit."""
     host_pinned: int
     host_shared: int
     host_process: int
-    lines: tuple[Line, ...] = field(repr=False)
+    explain: Callable[[], tuple[tuple[Line, ...], tuple[Line, ...]]] = field(repr=False)
+    """Makes the lines of the device and of the host; only plans that are shown need them."""
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The ledger of the device, line by line."""
+        return self.explain()[0]
+
+    @property
+    def host_lines(self) -> tuple[Line, ...]:
+        """The ledger of one host."""
+        return self.explain()[1]
 
     @property
     def weights_total(self) -> int:
@@ -75,10 +88,8 @@ class Fit:
 
     @property
     def shortfall(self) -> int:
-        """Bytes that are missing on a device before the engine starts; 0 where it starts."""
-        if self.capacity.starts:
-            return 0
-        return self.capacity.needed - self.capacity.available
+        """Bytes that are missing on a device before the engine serves its maximum length; 0 where it does."""
+        return self.lacking + max(self.capacity.needed - self.capacity.available, 0)
 
     def requests(self, tokens: int) -> float:
         """Running requests of that length on one data-parallel rank, the engine's own limit included."""
@@ -95,7 +106,12 @@ class Fit:
         return low
 
     def _batch(self, length: int) -> Batch:
-        return Batch(length, self.tuning.max_num_batched_tokens)
+        return batch_of(self.tuning, length)
+
+
+def batch_of(tuning: Tuning, length: int | None = None) -> Batch:
+    """The limits that move capacity, at another maximum length where one is given."""
+    return Batch(tuning.max_model_len if length is None else length, tuning.max_num_batched_tokens, tuning.max_num_seqs)
 
 
 @dataclass(frozen=True)
@@ -103,7 +119,7 @@ class Fitter:
     """What does not change between the layouts of one pairing."""
 
     architecture: Architecture
-    weights: Weights
+    checkpoint: Checkpoint
     memory: Memory
     device_bytes: int
     memory_per_device_gib: float
@@ -115,132 +131,166 @@ class Fitter:
         """Hidden size."""
         return self.architecture.numbers["hidden"]
 
+    def weights(self, context: Context) -> Weights:
+        """The checkpoint's tensors as this engine keeps them on the device."""
+        return weights(self.architecture, self.checkpoint, self.draft, _loaded(self.memory.loaded_as, context))
+
     def fit(self, context: Context, layout: Layout, devices_per_node: int, tuning: Tuning) -> Fit:
         """Fill one device and one host."""
-        memory = self.memory
-        pinned = frozenset() if self.unified_memory else _host_classes(memory.host_classes, context)
-        on_device = self.weights.on_device(layout, experts_over_group=memory.experts_over_group)
-        weights = {name: size for name, size in on_device.items() if name not in pinned}
-        overhead = most_special(memory.overheads, context)
-        communication = most_special(memory.communication, context)
-        kv_format, method = most_special(memory.kv_formats, context), most_special(memory.capacity, context)
-        kept = cache(self.architecture, main=kv_format.main, index=kv_format.index, draft=self.draft)
-        paging = METHODS[method.method](kept, method.numbers)
-        parts = {
-            "reserved": self.device_bytes - int(self.device_bytes * tuning.utilization),
-            "activations": int((memory.activation_factor.value or 0) * self.hidden * tuning.max_num_batched_tokens * 2),
-            "graphs": int((memory.graphs.value or 0) * GIB),
-            "communication": _COMMUNICATION[communication.method](communication, layout, tuning.env),
-            "overhead": int(overhead.gib * GIB),
-        }
-        available = self.device_bytes - sum(parts.values()) - sum(weights.values())
-        capacity = paging.capacity(max(available, 0), Batch(tuning.max_model_len, tuning.max_num_batched_tokens))
+        memory, held = self.memory, self.weights(context)
+        pinned = _host_classes(memory.host_classes, context, tuning)
+        over_group = _group_classes(memory.group_classes, context, tuning)
+        shares = held.shares(layout, experts_over_group=memory.experts_over_group, over_group=over_group)
+        if pinned:
+            shares = {name: share for name, share in shares.items() if name not in pinned}
+        if self.unified_memory:  # one memory: what the host pins, its devices lack
+            shares = {**shares, **held.pinned(pinned, devices_per_node)}
+            pinned = frozenset()
+        on_device = {name: share.bytes for name, share in shares.items()}
+        used = Used(
+            activation_base=most_special(memory.activation_bases, context) if memory.activation_bases else None,
+            overhead=most_special(memory.overheads, context),
+            communication=most_special(memory.communication, context),
+            kv_format=_kv_format(memory.kv_formats, context, tuning),
+            method=most_special(memory.capacity, context),
+            host_classes=tuple(entry for entry in memory.host_classes if pinned & {*entry.classes}),
+        )
+        kept = cache(self.architecture, main=used.kv_format.main, index=used.kv_format.index, draft=self.draft)
+        situation = Situation(tuning.flags, tuning.env, layout.pp)
+        paging = METHODS[used.method.method](kept, used.method.numbers, situation)
+        parts, lacking = self._parts(used, layout, tuning)
+        available = self.device_bytes - parts.total - sum(on_device.values()) + lacking
+        batch = batch_of(tuning)
+        capacity = paging.capacity(max(available, 0), batch)
         if available < 0:
-            capacity = Capacity(available, 0, capacity.needed, 0, 0.0)
+            capacity = Capacity(available, 0, capacity.needed, 0, 0.0, capacity.formula)
+        host_pinned = sum(size for (name, _), size in held.by_split.items() if name in pinned)
+        host_shared = int((memory.shared_memory.value or 0) * GIB) * devices_per_node
+        host_process = int(self.memory_per_device_gib * GIB) * devices_per_node
         return Fit(
             device_bytes=self.device_bytes,
-            weights=weights,
+            reserved=parts.reserved,
+            weights=on_device,
+            activations=parts.activations,
+            graphs=parts.graphs,
+            communication=parts.communication,
+            overhead=parts.overhead,
             capacity=capacity,
             paging=paging,
-            cache=kept,
+            cache=kept.stage(layout.pp),
             tuning=tuning,
-            kv_format=kv_format,
-            method=method,
-            host_pinned=sum(size for (name, _), size in self.weights.by_split.items() if name in pinned),
-            host_shared=int((memory.shared_memory.value or 0) * GIB) * devices_per_node,
-            host_process=int(self.memory_per_device_gib * GIB) * devices_per_node,
-            lines=self._lines(parts, weights, capacity, tuning, kv_format, method, communication, overhead),
-            **parts,
-        )
-
-    def _lines(
-        self,
-        parts: Mapping[str, int],
-        weights: Mapping[str, int],
-        capacity: Capacity,
-        tuning: Tuning,
-        kv_format: KvFormat,
-        method: CapacityMethod,
-        communication: Communication,
-        overhead: Overhead,
-    ) -> tuple[Line, ...]:
-        memory = self.memory
-        factor = memory.activation_factor
-        shapes = f"{self.architecture.source} ({self.architecture.as_of})"
-        return (
-            Line(
-                "reserved",
-                parts["reserved"],
-                f"device x (1 - {tuning.utilization})",
-                memory.utilization_flag,
-                "primary",
-            ),
-            *(
-                Line(
-                    f"weights: {name}",
-                    size,
-                    "tensor shapes x storage, split by the layout",
-                    shapes,
-                    self.architecture.confidence,
-                )
-                for name, size in sorted(weights.items())
-            ),
-            Line(
-                "activations",
-                parts["activations"],
-                f"{factor.value} x hidden {self.hidden} x {tuning.max_num_batched_tokens} tokens x 2",
-                f"{factor.source} ({factor.as_of})",
-                factor.confidence,
-            ),
-            Line(
-                "graphs",
-                parts["graphs"],
-                "captured graphs",
-                f"{memory.graphs.source} ({memory.graphs.as_of})",
-                memory.graphs.confidence,
-            ),
-            Line(
-                "communication",
-                parts["communication"],
-                communication.method,
-                f"{communication.source} ({communication.as_of})",
-                communication.confidence,
-            ),
-            Line(
-                "overhead",
-                parts["overhead"],
-                f"engine {overhead.versions}",
-                f"{overhead.source} ({overhead.as_of})",
-                overhead.confidence,
-            ),
-            Line(
-                "kvCache",
-                capacity.kv_cache_bytes,
-                f"method {method.method}, {kv_format.main} entries, {kv_format.index} indexer",
-                method.source,
-                method.confidence,
+            kv_format=used.kv_format,
+            method=used.method,
+            lacking=lacking,
+            host_pinned=host_pinned,
+            host_shared=host_shared,
+            host_process=host_process,
+            explain=lambda: (
+                device_lines(memory, self.architecture, parts, shares, capacity, tuning, used),
+                host_lines(
+                    memory,
+                    used,
+                    devices_per_node,
+                    pinned=host_pinned,
+                    shared=host_shared,
+                    process=host_process,
+                    read=min(held.total, host_pinned + devices_per_node * sum(on_device.values())),
+                ),
             ),
         )
 
+    def _parts(self, used: Used, layout: Layout, tuning: Tuning) -> tuple[Parts, int]:
+        """What is neither weights nor cache, and what activations and graphs lack of their room."""
+        memory, communication = self.memory, used.communication
+        tokens = tuning.max_num_batched_tokens
+        grown = int((memory.activation_factor.value or 0) * self.hidden * tokens * 2)
+        activations = grown + int((used.activation_base.gib if used.activation_base else 0) * GIB)
+        graphs = int((memory.graphs.value or 0) * GIB)
+        buffers = _COMMUNICATION[communication.method](communication, layout, tuning.env)
+        overhead = int(used.overhead.gib * GIB)
+        base = self.device_bytes
+        if memory.reserve_holds_runtime:
+            base -= buffers.bytes + overhead
+        left = base - int(base * tuning.utilization)
+        inside = activations + graphs if memory.reserve_holds_runtime else 0
+        parts = Parts(
+            reserved=max(left - inside, 0),
+            base=base,
+            left=left,
+            activations=activations,
+            graphs=graphs,
+            communication=buffers.bytes,
+            communication_formula=buffers.formula,
+            overhead=overhead,
+            hidden=self.hidden,
+        )
+        return parts, max(inside - left, 0)
 
-def _host_classes(entries: Sequence[HostClasses], context: Context) -> frozenset[str]:
+
+def _host_classes(entries: Sequence[HostClasses], context: Context, tuning: Tuning) -> frozenset[str]:
     """Tensor classes that stay in the host's memory."""
-    return frozenset(name for entry in entries if holds(entry.when, context) for name in entry.classes)
+    return frozenset(
+        name
+        for entry in entries
+        if holds(entry.when, context)
+        and not (entry.unless and _contains(tuning.flags, entry.unless))
+        and _contains(tuning.env, entry.only_env)
+        for name in entry.classes
+    )
 
 
-def _constant(communication: Communication, _layout: Layout, _env: Mapping[str, str]) -> int:
-    return int(communication.numbers["gib"] * GIB)
+def _group_classes(entries: Sequence[GroupClasses], context: Context, tuning: Tuning) -> frozenset[str]:
+    """Tensor classes that are split over the whole group."""
+    return frozenset(
+        name
+        for entry in entries
+        if holds(entry.when, context) and not (entry.unless and _contains(tuning.flags, entry.unless))
+        for name in entry.classes
+    )
 
 
-def _env_buffer(communication: Communication, layout: Layout, env: Mapping[str, str]) -> int:
+def _kv_format(entries: Sequence[KvFormat], context: Context, tuning: Tuning) -> KvFormat:
+    """The cache formats under these settings."""
+    given = [e for e in entries if not e.only_flags or any(_contains(tuning.flags, f) for f in e.only_flags)]
+    return most_special(given, context)
+
+
+def _contains(actual: object, wanted: object) -> bool:
+    if isinstance(wanted, Mapping):
+        return isinstance(actual, Mapping) and all(_contains(actual.get(k), v) for k, v in wanted.items())
+    return actual == wanted
+
+
+def _loaded(entries: Sequence[LoadedAs], context: Context) -> dict[str, str]:
+    """Tensors that are expanded when loaded, to their storage on the device."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        if in_range(context.version, entry.versions) and holds(entry.when, context):
+            found |= entry.tensors
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Buffers:
+    bytes: int
+    formula: str
+
+
+def _constant(communication: Communication, _layout: Layout, _env: Mapping[str, str]) -> _Buffers:
+    gib = communication.numbers["gib"]
+    return _Buffers(int(gib * GIB), f"{gib:g} GiB, whatever the layout")
+
+
+def _env_buffer(communication: Communication, layout: Layout, env: Mapping[str, str]) -> _Buffers:
     """Each communicator keeps buffers of the size that a variable names."""
     numbers = communication.numbers
-    communicators = sum(1 for size in (layout.tp, layout.dp, layout.ep) if size > 1)
+    communicators = [name for name in ("tp", "dp", "ep") if getattr(layout, name) > 1]
     mebibytes = float(env.get(communication.env, numbers["defaultMib"]))
-    return int(communicators * numbers["buffers"] * mebibytes * MIB)
+    formula = f"{len(communicators)} communicators ({', '.join(communicators) or 'none'}) x {numbers['buffers']:g} buffers x {communication.env} {mebibytes:g} MiB"
+    return _Buffers(int(len(communicators) * numbers["buffers"] * mebibytes * MIB), formula)
 
 
-_COMMUNICATION: dict[str, Callable[[Communication, Layout, Mapping[str, str]], int]] = {
+_COMMUNICATION: dict[str, Callable[[Communication, Layout, Mapping[str, str]], _Buffers]] = {
     "constant": _constant,
     "env-buffer": _env_buffer,
 }

@@ -10,6 +10,7 @@ from math import ceil, prod
 
 from stowplan.fit.expression import evaluate
 from stowplan.fit.storage import tensor_bytes
+from stowplan.fit.units import GIB
 from stowplan.profiles.recipe import Layout
 from stowplan.profiles.variant import Architecture, Block, Checkpoint, Draft, Split, Tensor
 
@@ -35,12 +36,34 @@ class TensorGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What one device holds of a tensor class."""
+
+    bytes: int
+    parts: tuple[tuple[int, str], ...]
+    """Bytes of the checkpoint that are split in one way, and how."""
+
+    @property
+    def formula(self) -> str:
+        """How the bytes come about, in numbers."""
+        return " + ".join(f"{size / GIB:,.3f} GiB {how}" for size, how in self.parts)
+
+
+_BLOCK_SCALED = frozenset({"fp8-block", "fp8-row"})
+"""Storages that an engine may expand when it loads them."""
+_FIRST: frozenset[str] = frozenset({"embed", "vision"})
+_LAST: frozenset[str] = frozenset({"lm_head", "draft"})
+"""Tensor classes before and after the layers: the first and the last pipeline stage have them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """Bytes of a checkpoint by (class, split), and its tensor groups."""
+    """Bytes of a checkpoint by (class, split), and its tensor groups; equal by identity, as they are cached."""
 
     groups: tuple[TensorGroup, ...]
     by_split: Mapping[tuple[str, Split], int]
     experts: int
+    layers: int
 
     @property
     def total(self) -> int:
@@ -48,29 +71,76 @@ class Weights:
         return sum(self.by_split.values())
 
     def on_device(self, layout: Layout, *, experts_over_group: bool) -> dict[str, int]:
-        """Bytes by class on the fullest device of a layout.
+        """Bytes by class on the fullest device of a layout."""
+        return {name: share.bytes for name, share in self.shares(layout, experts_over_group=experts_over_group).items()}
+
+    def shares(
+        self, layout: Layout, *, experts_over_group: bool, over_group: frozenset[str] = frozenset()
+    ) -> Mapping[str, Share]:
+        """What the fullest device of a layout holds of each class, and how it comes about.
 
         Tensor parallel splits what the architecture marks so; experts go to the expert-parallel group
         (in whole experts) or, where that is off, are split by tensor parallel, or over the whole group
-        where the engine does so (`experts_over_group`); the rest is replicated.
-        Pipeline stages hold whole layers, so the fullest has the rounded-up share.
+        where the engine does so (`experts_over_group`), as are the classes in `over_group`; the rest is replicated.
+        Pipeline stages hold whole layers, so the fullest has the rounded-up share; what stands before and
+        after the layers is on the first and on the last stage.
         """
-        slices = layout.tp * (layout.dp if experts_over_group else 1)
-        expert_share = ceil(self.experts / layout.ep) / self.experts if layout.ep > 1 else 1 / slices
-        shares = {"replicated": 1.0, "tensor": 1 / layout.tp, "expert": expert_share}
-        device: Counter[str] = Counter()
-        for (tensor_class, split), size in self.by_split.items():
-            device[tensor_class] += ceil(size * shares[split] / layout.pp)
-        return dict(device)
+        return _shares(
+            self, (layout.tp, layout.dp, layout.ep, layout.pp), over_group, experts_over_group=experts_over_group
+        )
+
+    def pinned(self, classes: frozenset[str], devices: int) -> dict[str, Share]:
+        """What classes that a host pins once take of each of its devices, where both share one memory."""
+        sizes: Counter[str] = Counter()
+        for (name, _), size in self.by_split.items():
+            if name in classes:
+                sizes[name] += size
+        how = f"/ {devices} devices that share the memory in which the host pins it"
+        return {name: Share(ceil(size / devices), ((size, how),)) for name, size in sizes.items()}
+
+
+@lru_cache(maxsize=4096)
+def _shares(
+    held: Weights,
+    layout: tuple[int, int, int, int],
+    over_group: frozenset[str],
+    *,
+    experts_over_group: bool,
+) -> Mapping[str, Share]:
+    tp, dp, ep, pp = layout
+    staged = ceil(held.layers / pp)
+    device: dict[str, Share] = {}
+    for (tensor_class, split), size in held.by_split.items():
+        share, how = 1.0, "on each rank"
+        if split == "expert" and ep > 1:
+            own = ceil(held.experts / ep)
+            share, how = own / held.experts, f"x {own} of {held.experts} experts (ep {ep})"
+        elif split != "replicated":
+            whole = tensor_class in over_group or (split == "expert" and experts_over_group)
+            by = tp * (dp if whole else 1)
+            share, how = 1 / by, f"/ {by} (tp {tp}{f' x dp {by // tp}' if by > tp else ''})"
+        if pp > 1 and tensor_class not in _FIRST | _LAST:
+            share, how = share * staged / held.layers, f"{how} x {staged} of {held.layers} layers (pp {pp})"
+        before = device.get(tensor_class, Share(0, ()))
+        device[tensor_class] = Share(before.bytes + ceil(size * share), (*before.parts, (size, how)))
+    return device if pp == 1 else _fullest_stage(device)
+
+
+def _fullest_stage(device: Mapping[str, Share]) -> Mapping[str, Share]:
+    """Without the lighter of the two ends: no device has both."""
+    ends = [sum(device[name].bytes for name in end if name in device) for end in (_FIRST, _LAST)]
+    lighter = _LAST if ends[0] > ends[1] else _FIRST
+    return {name: share for name, share in device.items() if name not in lighter}
 
 
 @lru_cache(maxsize=256)
 def _weights(key: _Key) -> Weights:
-    groups = tuple(_groups(key.architecture, key.checkpoint, key.draft))
+    groups = tuple(_groups(key.architecture, key.checkpoint, key.draft, dict(key.loaded)))
     by_split: Counter[tuple[str, Split]] = Counter()
     for group in groups:
         by_split["draft" if group.draft else group.tensor_class, group.split] += group.bytes
-    return Weights(groups, dict(by_split), key.architecture.numbers["experts"])
+    numbers = key.architecture.numbers
+    return Weights(groups, dict(by_split), numbers["experts"], evaluate("layers", numbers))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,21 +150,31 @@ class _Key:
     architecture: Architecture
     checkpoint: Checkpoint
     draft: Draft | None
+    loaded: tuple[tuple[str, str], ...]
 
     def __hash__(self) -> int:
-        return hash((id(self.architecture), self.checkpoint.id, self.draft))
+        return hash((id(self.architecture), self.checkpoint.id, self.draft, self.loaded))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and (other.architecture, other.checkpoint, other.draft) == (
-            self.architecture,
-            self.checkpoint,
-            self.draft,
-        )
+        return isinstance(other, _Key) and (
+            other.architecture,
+            other.checkpoint,
+            other.draft,
+            other.loaded,
+        ) == (self.architecture, self.checkpoint, self.draft, self.loaded)
 
 
-def weights(architecture: Architecture, checkpoint: Checkpoint, draft: Draft | None) -> Weights:
-    """Bytes of a checkpoint with the draft module that is loaded, from the tensors' shapes and storage formats."""
-    return _weights(_Key(architecture, checkpoint, draft))
+def weights(
+    architecture: Architecture,
+    checkpoint: Checkpoint,
+    draft: Draft | None,
+    loaded: Mapping[str, str] | None = None,
+) -> Weights:
+    """Bytes of a checkpoint with the draft module that is loaded, from the tensors' shapes and storage formats.
+
+    `loaded` says which tensors (by class and part) an engine expands to which storage when it loads them.
+    """
+    return _weights(_Key(architecture, checkpoint, draft, tuple(sorted((loaded or {}).items()))))
 
 
 def layer_ratios(architecture: Architecture) -> tuple[int, ...]:
@@ -118,7 +198,9 @@ def layer_set(architecture: Architecture, name: str, layers: int) -> tuple[int, 
     return tuple(chosen.indices or ())
 
 
-def _groups(architecture: Architecture, checkpoint: Checkpoint, draft: Draft | None) -> Iterator[TensorGroup]:
+def _groups(
+    architecture: Architecture, checkpoint: Checkpoint, draft: Draft | None, loaded: Mapping[str, str]
+) -> Iterator[TensorGroup]:
     stacks = [(stack, False) for stack in architecture.stacks]
     if draft:
         stacks += [(stack, True) for stack in architecture.drafts[draft]]
@@ -128,12 +210,12 @@ def _groups(architecture: Architecture, checkpoint: Checkpoint, draft: Draft | N
             block = architecture.blocks[name]
             count = len(layer_set(architecture, stack.where[name], layers)) if name in stack.where else layers
             for tensor in block.tensors:
-                yield _group(architecture, checkpoint, stack.prefix, block, tensor, count, draft=of_draft)
+                yield _group(architecture, checkpoint, stack.prefix, block, tensor, count, loaded, draft=of_draft)
     for block in (architecture.blocks[name] for name in checkpoint.adds):
         of_draft = block.tensor_class == "draft"
         if draft or not of_draft:
             for tensor in block.tensors:
-                yield _group(architecture, checkpoint, "", block, tensor, 1, draft=of_draft)
+                yield _group(architecture, checkpoint, "", block, tensor, 1, loaded, draft=of_draft)
 
 
 def _group(
@@ -143,12 +225,15 @@ def _group(
     block: Block,
     tensor: Tensor,
     layers: int,
+    loaded: Mapping[str, str],
     *,
     draft: bool,
 ) -> TensorGroup:
     numbers = architecture.numbers
     shape = tuple(evaluate(side, numbers) for side in tensor.shape)
     storage = stored_as(checkpoint, block.tensor_class, tensor, draft=draft)
+    if storage in _BLOCK_SCALED:
+        storage = loaded.get(f"{block.tensor_class}.{tensor.part}", storage)
     count = layers * evaluate(tensor.copies, numbers)
     one = tensor_bytes(shape, storage, fp8_block=numbers["fp8_block"], fp8_scale_bytes=numbers["fp8_scale_bytes"])
     return TensorGroup(

@@ -6,12 +6,19 @@ from collections.abc import Iterator, Sequence
 
 from stowplan.pairing import Pairing
 from stowplan.plan.cost import device_hour
-from stowplan.plan.model import Candidate, Recipe, Stack
+from stowplan.plan.model import Candidate, Recipe, Stack, Verdict
 
 
 def documents(recipe: Recipe | None, pairing: Pairing) -> bool:
     """Whether a recipe is for this very server: what follows it stands until the estimate's whole band refutes it."""
     return recipe is not None and pairing.spec.server in recipe[1].servers
+
+
+def verdict_of(candidate: Candidate, pairing: Pairing) -> Verdict:
+    """What a candidate would be as the plan: a pin over what its recipe or rules give leaves it derived."""
+    if not candidate.feasible:
+        return "infeasible"
+    return "documented" if documents(candidate.recipe, pairing) and not candidate.replaced else "derived"
 
 
 def rank(candidate: Candidate, pairing: Pairing, usable: Sequence[Stack]) -> tuple[object, ...]:

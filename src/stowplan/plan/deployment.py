@@ -7,7 +7,7 @@ from collections.abc import Collection
 from math import ceil
 from typing import Any
 
-from stowplan.fit.ledger import GIB
+from stowplan.fit.units import GIB
 from stowplan.fit.weights import weights
 from stowplan.plan.document import checkpoint_bytes, image, revision
 from stowplan.plan.model import Candidate, Layer, Plan, Role

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.fit.weights import weights
 from stowplan.located_yaml import read_file
 from stowplan.pairing import Pairing
-from stowplan.plan.choice import loses_by
+from stowplan.plan.choice import loses_by, verdict_of
 from stowplan.plan.cost import cost
 from stowplan.plan.model import Candidate, Plan, Reason, Role
 from stowplan.plan.planner import replicas
@@ -77,13 +78,12 @@ def candidate_documents(plan: Plan) -> list[dict[str, Any]]:
     base = plan_document(plan)
     documents = []
     for rank, candidate in enumerate(plan.candidates, start=1):
-        verdict = plan.verdict if candidate is plan.chosen else "derived" if candidate.feasible else "infeasible"
         chosen = plan.chosen or candidate
         documents.append(
             base
             | _chosen(plan, candidate, brief=True)
             | {
-                "verdict": verdict,
+                "verdict": verdict_of(candidate, plan.pairing),
                 "rank": rank,
                 "reasons": [_reason(reason) for reason in candidate.reasons],
                 "losesBy": "" if candidate is plan.chosen else loses_by(candidate, chosen, plan.pairing),
@@ -128,18 +128,10 @@ def _chosen(plan: Plan, candidate: Candidate, *, brief: bool = False) -> dict[st
     }
     if not brief:
         document["decisions"] = _decisions(candidate)
-        document["ledger"] = [
-            {
-                "role": role.name,
-                "name": line.name,
-                "bytes": line.bytes,
-                "formula": line.formula,
-                "source": line.source,
-                "confidence": line.confidence,
-            }
-            for role in candidate.roles
-            for line in role.fit.lines
-        ]
+        for key, side in (("ledger", "lines"), ("hostLedger", "host_lines")):
+            document[key] = [
+                {"role": role.name, **asdict(line)} for role in candidate.roles for line in getattr(role.fit, side)
+            ]
         document["alternatives"] = [
             _alternative(plan, other, candidate) for other in plan.candidates[1 : _ALTERNATIVES + 1]
         ]

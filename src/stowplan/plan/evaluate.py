@@ -11,8 +11,8 @@ from typing import Any
 from stowplan.estimate import Estimate, Load, estimate, load_of
 from stowplan.estimate.roofline import Links, Station
 from stowplan.estimate.work import Work
-from stowplan.fit.ledger import GIB, MIB, Fit, Fitter, Tuning
-from stowplan.fit.weights import weights
+from stowplan.fit.ledger import Fit, Fitter, Tuning
+from stowplan.fit.units import GIB, MIB
 from stowplan.pairing import Pairing
 from stowplan.plan.choice import documents
 from stowplan.plan.flags import broken_rules, unknown_flags
@@ -52,7 +52,7 @@ class Evaluator:
         """The ledger's constant part."""
         return Fitter(
             architecture=self.pairing.architecture,
-            weights=weights(self.pairing.architecture, self.stack.checkpoint, self.stack.draft),
+            checkpoint=self.stack.checkpoint,
             memory=self.stack.engine.memory,
             device_bytes=self.device_mib * MIB,
             memory_per_device_gib=self.stack.engine.container.memory_per_device.value or 0,
@@ -184,6 +184,7 @@ class Evaluator:
             max_num_batched_tokens=limit("maxNumBatchedTokens"),
             max_num_seqs=limit("maxNumSeqs"),
             env=settings.env,
+            flags=settings.flags,
         )
 
     def evaluate(self, placement: Placement, recipe: Recipe | None = None) -> Candidate:
@@ -270,6 +271,8 @@ def _short(fit: Fit, device: str) -> Reason:
         f"short by {fit.shortfall / GIB:.1f} GiB per {device}: of {device_gib:.1f} GiB the weights take {weights_gib:.1f}, "
         f"{left}, and one request of {fit.tuning.max_model_len:,} tokens needs {need:.1f}"
     )
+    if fit.lacking:
+        message = _crowded(fit, device)
     numbers = {
         "shortfallBytes": fit.shortfall,
         "shortfallGib": round(fit.shortfall / GIB, 2),
@@ -279,3 +282,13 @@ def _short(fit: Fit, device: str) -> Reason:
         "cacheAvailableBytes": fit.capacity.available,
     }
     return Reason("F001", message, numbers)
+
+
+def _crowded(fit: Fit, device: str) -> str:
+    """Where the engine sizes its cache first: what its memory fraction leaves is too little for a step."""
+    inside, left = (fit.activations + fit.graphs) / GIB, (fit.activations + fit.graphs - fit.lacking) / GIB
+    return (
+        f"short by {fit.shortfall / GIB:.1f} GiB per {device}: activations and graphs need {inside:.1f} GiB, and the "
+        f"memory fraction of {fit.tuning.utilization:g} leaves them {left:.1f}; the cache has {fit.capacity.available / GIB:.1f} GiB, and one "
+        f"request of {fit.tuning.max_model_len:,} tokens needs {fit.capacity.needed / GIB:.1f}"
+    )

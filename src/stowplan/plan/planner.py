@@ -9,7 +9,7 @@ from math import ceil
 from stowplan.diagnostics import Diagnostic, Refused
 from stowplan.pairing import Pairing
 from stowplan.plan.aggregated import SERVER, LayoutSearcher
-from stowplan.plan.choice import documents, rank
+from stowplan.plan.choice import documents, rank, verdict_of
 from stowplan.plan.contradictions import pin_problems, refuse_contradictions
 from stowplan.plan.disaggregated import PairSearcher, transfer
 from stowplan.plan.evaluate import Evaluator
@@ -158,11 +158,9 @@ def _search(pairing: Pairing, layer: Layer, usable: list[Stack], device_mib: int
     if not feasible:
         return _infeasible(pairing, layer, considered, usable)
     chosen = feasible[0]
-    shown = documents(chosen.recipe, pairing) and not chosen.replaced
-    verdict: Verdict = "documented" if shown else "derived"
     return Plan(
         pairing,
-        verdict,
+        verdict_of(chosen, pairing),
         chosen,
         layer,
         (),

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from stowplan.profiles.fact import Date, Fact, Items, Model, Name, Sourced, Text, Versions, as_tuple
+from stowplan.profiles.fact import Date, Fact, Items, Model, Name, Settings, Sourced, Text, Versions, as_tuple
 from stowplan.profiles.rule import LayoutRule, Rule, When
-from stowplan.profiles.variant import TensorClass
+from stowplan.profiles.variant import Storage, TensorClass
 
 Effect = Literal["fails", "degrades"]
 FlagName = Annotated[str, Field(pattern=r"^--[a-zA-Z0-9][-._a-zA-Z0-9]*$")]
@@ -115,6 +115,8 @@ class KvFormat(Sourced):
     """The cache formats that this engine keeps under a condition."""
 
     when: When = When()
+    only_flags: Items[Settings] = ()
+    """Settings of which one must be given; none: it holds without."""
     main: Text
     index: Text
     reason: Text
@@ -135,21 +137,66 @@ class HostClasses(Sourced):
 
     when: When = When()
     classes: Items[TensorClass]
+    unless: Settings = {}
+    """Flags that leave them on the devices when all of them are set so."""
+    only_env: dict[str, str] = {}
+    """Variables without which they are left on the devices."""
+
+
+class GroupClasses(Sourced):
+    """Tensor classes that the engine splits over tensor x data parallel, where it would replicate them by rank."""
+
+    when: When = When()
+    classes: Items[TensorClass]
+    unless: Settings = {}
+    """Flags that leave them whole on each data-parallel rank when all of them are set so."""
+
+
+class ActivationBase(Sourced):
+    """GiB of activations that do not grow with the tokens of a batch."""
+
+    when: When = When()
+    gib: float
+
+
+class LoadedAs(Sourced):
+    """Block-scaled tensors that the engine expands when it loads them."""
+
+    versions: Versions
+    when: When = When()
+    tensors: dict[str, Storage]
+    """Tensor class and part (`attention.o_a`) to the storage on the device."""
 
 
 class LogPatterns(Sourced):
-    """Regular expressions over the engine's start-up log, each with one group that is a number."""
+    """Regular expressions over the engine's start-up log; numbers are their first group that is not empty."""
 
+    mark: Text
+    """What only logs of this engine hold."""
+    start: Text
+    """Where a start begins; of several the last one counts."""
+    version: str = ""
+    """The engine's version, near the beginning of a start."""
+    rank: str = ""
+    """Which rank printed a line: what stands before its message."""
     weights_gib: Text
     """GiB of weights on one device."""
-    cache_gib: Text = ""
+    weights_add_up: bool = False
+    """The engine prints one such line for each part that it loads (model, draft)."""
+    cache_gib: str = ""
     """GiB that are free for the cache on one device."""
     tokens: Text
     """The token number of the cache line."""
-    concurrency: Text = ""
+    concurrency: str = ""
     """Requests of the maximum length."""
-    arguments: Text = ""
-    """The engine's own list of settings that differ from its defaults (one group: a Python or JSON mapping)."""
+    arguments: str = ""
+    """Where the engine's own list of settings opens: up to its bracket."""
+    lists_defaults: bool = False
+    """That list has every setting, not only what differs from the defaults."""
+    ignores: Items[FlagName] = ()
+    """Flags of that list that no plan sets: addresses, names, keys."""
+    refusals: Items[Text] = ()
+    """Sentences with which the engine refuses to start; groups `needed`, `available` (GiB) and `longest` (tokens)."""
 
 
 class Overhead(Sourced):
@@ -184,13 +231,19 @@ class Memory(Model):
     """How the engine divides a device's memory."""
 
     utilization_flag: FlagName
+    reserve_holds_runtime: bool = False
+    """Activations and graphs live in what the utilization leaves, of what was free before loading: the cache takes all the rest."""
     activation_factor: Fact[float]
-    """Peak activation bytes = factor x hidden size x tokens of a batch x 2."""
+    """Peak activation bytes = base + factor x hidden size x tokens of a batch x 2."""
+    activation_bases: Items[ActivationBase] = ()
+    """None: the base is 0."""
     graphs: Fact[float]
     """GiB of captured graphs on each device."""
     overheads: Items[Overhead]
     communication: Items[Communication]
     host_classes: Items[HostClasses] = ()
+    loaded_as: Items[LoadedAs] = ()
+    group_classes: Items[GroupClasses] = ()
     kv_formats: Items[KvFormat]
     capacity: Items[CapacityMethod]
     shared_memory: Fact[float]

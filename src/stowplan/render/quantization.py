@@ -8,7 +8,7 @@ from typing import Any
 
 from stowplan.canonical_yaml import dump
 from stowplan.diagnostics import Diagnostic, Refused
-from stowplan.fit.ledger import GIB
+from stowplan.fit.units import GIB
 from stowplan.fit.weights import weights
 from stowplan.plan.deployment import weights_path
 from stowplan.plan.model import Candidate, Plan

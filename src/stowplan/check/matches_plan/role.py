@@ -10,7 +10,7 @@ from stowplan.check.admission._syntax import quantity
 from stowplan.check.commands import Command, commands
 from stowplan.check.objects import Bundle, Object, containers, dig, mapping, sequence
 from stowplan.check.registry import Found, check
-from stowplan.fit.ledger import GIB
+from stowplan.fit.units import GIB
 
 _WORKLOADS = "Deployment LeaderWorkerSet"
 _SOURCE = "The plan.yaml that stowplan renders beside the manifests."
