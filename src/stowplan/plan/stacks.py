@@ -26,7 +26,7 @@ def stacks(pairing: Pairing) -> tuple[list[Stack], list[Reason], list[Reason]]:
             Reason(
                 "F030",
                 f"no engine in the catalogue documents {pairing.variant.family} on {families}",
-                {"fact": "engine support"},
+                {"fact": f"engine support of {pairing.variant.family} on {pairing.server.chip}"},
             )
         )
     for checkpoint in _checkpoints(pairing):
