@@ -9,7 +9,7 @@ from conftest import planned
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from laws.strategies import CATALOG, cells, documents, pairings, servers, variants
+from laws.strategies import CATALOG, cells, documents, pairings, servers, use_cases, variants
 from stowplan.diagnostics import Refused
 from stowplan.pairing import read_pairing, resolve
 from stowplan.plan.document import plan_document
@@ -26,6 +26,9 @@ PINNED = [
     "env.HCCL_BUFFSIZE",
     "env.X",
 ]
+SHOWN = sorted({(r.variant, server) for r in CATALOG.recipes.values() for server in r.servers})
+"""Variants on servers that somebody has run: most of them can be planned."""
+shown = st.sampled_from(SHOWN)
 slow = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -71,9 +74,9 @@ def test_no_plan_exceeds_the_device(cell: tuple[str, str, str]) -> None:
 
 
 @slow
-@given(cells)
-def test_devices_divide_over_hosts_as_the_device_layer_allows(cell: tuple[str, str, str]) -> None:
-    made = planned(CATALOG, *cell)
+@given(shown, use_cases)
+def test_devices_divide_over_hosts_as_the_device_layer_allows(pair: tuple[str, str], use_case: str) -> None:
+    made = planned(CATALOG, *pair, use_case)
     assume(made.chosen is not None)
     assert made.chosen and made.layer
     placement, counts = made.chosen.roles[0].placement, made.layer.server.pod_counts
@@ -97,8 +100,9 @@ def test_more_free_bytes_never_mean_fewer_tokens(name: str, available: int, more
 
 
 @slow
-@given(variants, servers, st.data())
-def test_a_layout_that_the_search_accepts_is_accepted_alone(variant: str, server: str, data: st.DataObject) -> None:
+@given(shown, st.data())
+def test_a_layout_that_the_search_accepts_is_accepted_alone(pair: tuple[str, str], data: st.DataObject) -> None:
+    variant, server = pair
     made = planned(CATALOG, variant, server)
     assume(made.chosen is not None)
     candidate = data.draw(st.sampled_from(made.candidates))
@@ -150,16 +154,17 @@ def test_whatever_is_pinned_is_planned_or_refused(name: str, key: str, value: An
 
 
 @slow
-@given(variants, servers, st.integers(1, 3))
-def test_twice_the_hosts_never_carry_fewer_requests(variant: str, server: str, nodes: int) -> None:
+@given(shown, st.integers(1, 3))
+def test_twice_the_hosts_never_carry_fewer_requests(pair: tuple[str, str], nodes: int) -> None:
+    variant, server = pair
+
     def most(count: int) -> float:
         made = planned(CATALOG, variant, server, nodes=count)
         carried = max((c.headroom for c in made.candidates if c.feasible), default=0.0)
         return min(carried, 2.0)  # the plan lets the engine take twice what is asked, rounded up for each rank
 
-    fewer = most(nodes)
-    assume(fewer > 0 and most(2 * nodes) > 0)
-    assert most(2 * nodes) >= fewer
+    fewer, more = most(nodes), most(2 * nodes)
+    assert more >= fewer or more == 0  # no legal layout fills that many hosts
 
 
 PINS: list[dict[str, Any]] = [
