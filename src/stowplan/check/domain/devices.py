@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from stowplan.check.admission._examples import thing
 from stowplan.check.claims import used_claims
 from stowplan.check.domain._hosts import Hosts, hosts_of, overlap
-from stowplan.check.objects import Bundle, Object, containers, dig, mapping, sequence
+from stowplan.check.objects import Bundle, Object, Pod, containers, dig, mapping, sequence
 from stowplan.check.registry import Found, check
 from stowplan.profiles.device_layer import Owner
 
@@ -25,15 +25,25 @@ spec:
       nodeSelector: {{pool: {pool}}}
       containers:
         - {{name: plugin, image: "{image}", command: [{program}]}}
+      volumes: [{{name: kubelet, hostPath: {{path: /var/lib/kubelet/{folder}}}}}]
 """
 _PLUGIN = _DAEMON.format(
-    name="plugin", pool="a", image="nvcr.io/nvidia/k8s-device-plugin:v0.20.0", program="nvidia-device-plugin"
+    name="plugin",
+    pool="a",
+    image="nvcr.io/nvidia/k8s-device-plugin:v0.20.0",
+    program="nvidia-device-plugin",
+    folder="device-plugins",
 )
 _DRIVER = {
     "name": "driver",
     "image": "registry.k8s.io/dra-driver-nvidia/dra-driver-nvidia-gpu:v0.4.1",
     "program": "gpu-kubelet-plugin",
+    "folder": "plugins_registry",
 }
+
+
+_KUBELETS = ("device-plugins", "plugins_registry")
+"""Kubelet's folders in which a program that hands out devices registers; its companions of the same image do not."""
 
 
 class _Owning(NamedTuple):
@@ -85,10 +95,15 @@ def _runs(item: Object, owner: Owner) -> bool:
     if not owner.image:
         return True
     return any(
-        _is_image(container.data.get("image"), owner.image) and _says(container.data, owner.program)
+        _registers(pod) and _is_image(container.data.get("image"), owner.image) and _says(container.data, owner.program)
         for pod in item.pods
         for container in containers(pod)
     )
+
+
+def _registers(pod: Pod) -> bool:
+    paths = (mapping(mapping(v).get("hostPath")).get("path") for v in sequence(pod.spec.get("volumes")))
+    return any(str(path).rstrip("/").rpartition("/")[2] in _KUBELETS for path in paths)
 
 
 def _is_image(image: object, wanted: str) -> bool:
