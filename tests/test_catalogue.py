@@ -307,7 +307,9 @@ ALLOWED = {
     "check/admission/quantities.py": {"nvidia"},  # a hint's example of a resource name
     "check/commands.py": {"vllm", "sglang"},  # reads foreign engine commands
     "check/bundle/_references.py": {"nvidia"},  # an API group of a kind that a site may have
+    "check/matches_plan/claims.py": {"nvidia", "vllm"},  # an example
     "check/matches_plan/role.py": {"vllm"},  # an example
+    "check/domain/devices.py": {"nvidia"},  # examples: images by which owners are told apart
     "check/domain/serving.py": {
         "ascend",
         "atlas",

@@ -363,9 +363,13 @@ def test_the_committed_tree_is_fresh(run: Run) -> None:
 
 @pytest.mark.parametrize("minor", ["1.33", "1.34", "1.35", "1.36", "1.37"])
 def test_the_committed_tree_has_no_error_on_any_minor(minor: str, run: Run) -> None:
+    """But for objects of an API that the minor does not serve: claims of devices as `v1` came with 1.34."""
     ended = run("check", MANIFESTS, "--kubernetes-version", minor, "--format", "json")
-    assert [f for f in ended.data["findings"] if f["severity"] == "error"] == []
-    assert ended.code == 0
+    errors = [f for f in ended.data["findings"] if f["severity"] == "error"]
+    not_yet = {f["file"] for f in errors if f["code"] == "M002" and "resource.k8s.io/v1 " in f["message"]}
+    assert [f for f in errors if f["file"] not in not_yet] == []
+    assert bool(not_yet) is (minor == "1.33")
+    assert ended.code == int(minor == "1.33")
 
 
 def test_findings_as_json_have_their_documented_shape(run: Run, write_files: Files) -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from stowplan.check.runner import check_bundle
 from stowplan.diagnostics import Diagnostic, Refused
 from stowplan.located_yaml import read_bytes
 from stowplan.plain_scalars import kubernetes_scalar
+from stowplan.plan.claims import runs_on
 from stowplan.plan.model import Layer, Plan
 from stowplan.profiles.device_layer import DeviceLayerSpec, PodCounts
 from stowplan.profiles.site import SiteSpec
@@ -42,13 +44,16 @@ def site_of(layer: str) -> str:
 
 
 def cluster(layer: str, **site: Any) -> list[Artifact]:
-    chosen: SiteSpec = CATALOG.sites[site_of(layer)].model_copy(update=site)
+    named: SiteSpec = CATALOG.sites[site_of(layer)]
+    private = {name: f"registry.example.com/{name}:1.0" for name, c in LAYERS[layer].components.items() if not c.image}
+    chosen = named.model_copy(update={"images": {**private, **named.images}, **site})
     return list(layer_artifacts(layer, LAYERS[layer], chosen))
 
 
-def host(layer: str, server: str) -> list[Artifact]:
+def host(layer: str, server: str, minor: str = "1.37") -> list[Artifact]:
     """Labels and preflight of one server, whatever could be served on it."""
     pairing = resolved(CATALOG, "deepseek-v4-flash", server, deviceLayer=layer, site=site_of(layer))
+    pairing = replace(pairing, site=pairing.site.model_copy(update={"kubernetes": minor}))
     held = Layer(layer, LAYERS[layer], LAYERS[layer].servers[server])
     return list(server_artifacts(Plan(pairing, "undocumented", None, held, (), (), ())))
 
@@ -92,8 +97,11 @@ def extended(container: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, st
 @pytest.mark.parametrize(("layer", "server"), SERVED)
 def test_every_layer_has_no_error_for_any_server_on_any_minor(layer: str, server: str) -> None:
     site = site_of(layer)
-    made = [*cluster(layer), *host(layer, server), *site_artifacts(site, CATALOG.sites[site])]
-    for minor in MINORS:
+    minors = [minor for minor in MINORS if runs_on(LAYERS[layer], minor)]
+    assert len(minors) >= 4
+    for minor in minors:
+        own = [*cluster(layer, kubernetes=minor), *host(layer, server, minor)]
+        made = [*own, *site_artifacts(site, CATALOG.sites[site])]
         found = findings(made, minor)
         assert [d for d in found if d.severity == "error"] == []
         unchecked = {str(d.object).split()[0].partition("/")[0] for d in found if d.severity == "unchecked"}
@@ -163,7 +171,9 @@ def test_images_are_pinned_and_pulled(layer: str) -> None:
 
 @pytest.mark.parametrize("layer", DEPLOYED)
 def test_mirror_pull_secret_and_kubelet_root_reach_every_object(layer: str) -> None:
-    mirrors = dict.fromkeys(("docker.io", "nvcr.io", "swr.cn-south-1.myhuaweicloud.com"), "mirror.example")
+    mirrors = dict.fromkeys(
+        ("docker.io", "nvcr.io", "registry.k8s.io", "swr.cn-south-1.myhuaweicloud.com"), "mirror.example"
+    )
     mirrors["registry.example.com"] = "mirror.example"
     text = json.dumps(objects(cluster(layer, registry_mirrors=mirrors, pull_secrets=("hub",), kubelet_root="/data/k")))
     assert not any(registry in text for registry in mirrors)
@@ -192,7 +202,7 @@ def test_a_layer_owns_what_it_advertises(layer: str) -> None:
 def test_one_layer_of_a_server_goes_before_the_others() -> None:
     for server in CATALOG.servers:
         serving = {n: s for n, s in LAYERS.items() if server in s.servers and not (s.managed or s.experimental)}
-        priorities = sorted((spec.priority for spec in serving.values()), reverse=True)
+        priorities = sorted((spec.priority_for(server) for spec in serving.values()), reverse=True)
         assert len({*priorities[:2]}) == len(priorities[:2]), f"{server}: {sorted(serving)} have one priority"
 
 
@@ -205,11 +215,21 @@ def test_plugins_of_two_layers_never_meet_on_one_host() -> None:
             assert server.node_labels["stowplan.dev/device-layer"] == name
 
 
-def asked(artifacts: list[Artifact]) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
-    for template in (t for o in objects(artifacts) for t in pods(o)):
+def asked(artifacts: list[Artifact]) -> Iterator[dict[str, int]]:
+    """Devices that containers ask for, by amount or by claim, as the objects beside them say."""
+    made = objects(artifacts)
+    claims = {o["metadata"]["name"]: o["spec"]["spec"] for o in made if o["kind"] == "ResourceClaimTemplate"}
+    for template in (t for o in made for t in pods(o)):
+        listed = {c["name"]: c["resourceClaimTemplateName"] for c in template["spec"].get("resourceClaims", ())}
         for container in template["spec"]["containers"]:
-            if any(extended(container)):
-                yield extended(container)
+            requests, limits = extended(container)
+            assert requests == limits
+            found = {name: int(amount) for name, amount in limits.items()}
+            for used in container.get("resources", {}).get("claims", ()):
+                for request in claims.get(listed[used["name"]], {"devices": {"requests": []}})["devices"]["requests"]:
+                    found[request["exactly"]["deviceClassName"]] = request["exactly"]["count"]
+            if found:
+                yield found
 
 
 def test_pairings_ask_for_exactly_what_their_layer_advertises(plans: dict[str, Plan]) -> None:
@@ -222,11 +242,10 @@ def test_pairings_ask_for_exactly_what_their_layer_advertises(plans: dict[str, P
         allowed = (
             server.pod_counts.single if plan.chosen.roles[0].placement.nodes == 1 else server.pod_counts.distributed
         )
-        for made, limit in requests:
-            assert made == limit
+        for made in requests:
             assert set(made) == {server.resource}
-            assert int(made[server.resource]) in (allowed or server.pod_counts.single)
-        tested = [o for o, _ in asked(host(plan.layer.name, plan.pairing.spec.server))]
+            assert made[server.resource] in (allowed or server.pod_counts.single)
+        tested = [*asked(host(plan.layer.name, plan.pairing.spec.server))]
         assert [set(o) for o in tested] == [{server.resource}]
 
 
@@ -358,11 +377,11 @@ def test_every_role_has_an_account_and_the_rules_of_its_profile() -> None:
     for name in DEPLOYED:
         made = objects(cluster(name))
         accounts = {key_of(o)[1:] for o in made if o["kind"] == "ServiceAccount"}
-        rules = {o["metadata"]["name"]: o["rules"] for o in made if o["kind"] == "ClusterRole"}
-        for binding in (o for o in made if o["kind"] == "ClusterRoleBinding"):
-            assert binding["roleRef"]["name"] in rules
+        rules = {key_of(o): o["rules"] for o in made if o["kind"] in ("ClusterRole", "Role")}
+        for binding in (o for o in made if o["kind"] in ("ClusterRoleBinding", "RoleBinding")):
+            assert (binding["roleRef"]["kind"], key_of(binding)[1], binding["roleRef"]["name"]) in rules
             assert {(s["namespace"], s["name"]) for s in binding["subjects"]} <= accounts
-        given = [r for c in LAYERS[name].components.values() for r in c.rbac]
+        given = [r for c in LAYERS[name].components.values() for r in (*c.rbac, *c.own_rbac)]
         assert sum(len(r) for r in rules.values()) == len(given)
         assert not [r for r in given if "*" in (*r.api_groups, *r.resources, *r.verbs)]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from stowplan.check.objects import Container, Object, Path, containers, sequence
+from stowplan.check.objects import Container, Object, Path, Pod, containers, sequence
 from stowplan.plain_scalars import json_scalar
 
 _PROGRAM = ("vllm", "serve")
@@ -21,6 +21,7 @@ _MODULES = ("vllm.entrypoints.openai.api_server", "sglang.launch_server")
 class Command:
     """The command line of a serving engine and the container that runs it."""
 
+    pod: Pod
     container: Container
     path: Path
     model: str
@@ -30,11 +31,11 @@ class Command:
 @lru_cache(maxsize=1024)
 def commands(item: Object) -> tuple[Command, ...]:
     """The engine commands of an object's pods."""
-    found = (_command(container) for pod in item.pods for container in containers(pod))
+    found = (_command(pod, container) for pod in item.pods for container in containers(pod))
     return tuple(command for command in found if command is not None)
 
 
-def _command(container: Container) -> Command | None:
+def _command(pod: Pod, container: Container) -> Command | None:
     words: list[str] = []
     for field in ("command", "args"):
         words += [word for word in sequence(container.data.get(field)) if isinstance(word, str)]
@@ -46,7 +47,7 @@ def _command(container: Container) -> Command | None:
     if start is None:
         return None
     model, flags = _flags(words[start:])
-    return Command(container, (*container.path, field), model, flags)
+    return Command(pod, container, (*container.path, field), model, flags)
 
 
 def _start(words: Sequence[str]) -> int | None:

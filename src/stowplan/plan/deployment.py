@@ -9,6 +9,7 @@ from typing import Any
 
 from stowplan.fit.units import GIB
 from stowplan.fit.weights import weights
+from stowplan.plan.claims import claim_names
 from stowplan.plan.document import checkpoint_bytes, image, revision
 from stowplan.plan.model import Candidate, Layer, Plan, Role
 from stowplan.plan.quantization import toolchain
@@ -61,7 +62,7 @@ def deployment(plan: Plan, chosen: Candidate, role: Role) -> dict[str, Any]:
     if plan.layer is None:
         raise ValueError("a chosen layout has a device layer")
     container, endpoint, layer = engine.container, engine.endpoint, plan.layer
-    grouped = placement.nodes > 1
+    grouped, name = placement.nodes > 1, object_name(plan.pairing.name)
     rdma = site.network.rdma_resource if grouped else ""
     reasons = _reasons(chosen, layer, grouped=grouped, rdma=bool(rdma))
     pinned = revision(plan, chosen)
@@ -72,7 +73,7 @@ def deployment(plan: Plan, chosen: Candidate, role: Role) -> dict[str, Any]:
     arrival = arrival_seconds(plan, chosen, size)
     root = container.run_as is None or "root" in layer.spec.workload.reasons
     return {
-        "name": object_name(plan.pairing.name),
+        "name": name,
         "namespace": namespace(site.namespace, level),
         "podSecurity": level,
         "image": image(plan, chosen),
@@ -95,6 +96,7 @@ def deployment(plan: Plan, chosen: Candidate, role: Role) -> dict[str, Any]:
         "resources": {
             "name": layer.server.resource,
             "devices": placement.devices_per_node,
+            **claim_names(layer, site.kubernetes, name, placement.devices_per_node, grouped=grouped),
             "cpu": ceil((container.cpu_per_device.value or 1) * placement.devices_per_node),
             "sharedMemoryGib": ceil(fit.host_shared / GIB),
             "memoryGib": ceil((fit.host_pinned + fit.host_shared + fit.host_process) / GIB),

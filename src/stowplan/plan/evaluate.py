@@ -231,6 +231,9 @@ class Evaluator:
         if placement.devices_per_node not in allowed:
             message = f"{placement.devices_per_node} devices in one pod are not allowed by {self.layer.name} on {pairing.spec.server}; allowed: {', '.join(str(n) for n in allowed)} ({counts.source})"
             yield Reason("F011", message, {"devices": placement.devices_per_node, "allowed": list(allowed)})
+        if placement.nodes > 1 and self.layer.server.one_host:
+            message = f"{self.layer.name} serves {pairing.spec.server} one host at a time: {self.layer.server.one_host}"
+            yield Reason("F012", message, {"nodes": placement.nodes})
         for broken in violations(
             self.layout_rules, context, placement, pairing.architecture, pairing.server, settings.flags
         ):

@@ -10,6 +10,7 @@ from stowplan.diagnostics import Diagnostic, Refused
 from stowplan.pairing import Pairing
 from stowplan.plan.aggregated import SERVER, LayoutSearcher
 from stowplan.plan.choice import documents, rank, verdict_of
+from stowplan.plan.claims import oldest_minor, runs_on
 from stowplan.plan.contradictions import pin_problems, refuse_contradictions
 from stowplan.plan.disaggregated import PairSearcher, transfer
 from stowplan.plan.evaluate import Evaluator
@@ -106,12 +107,18 @@ def _layer(pairing: Pairing) -> Layer | None:
                 )
             ]
         )
+    minor = pairing.site.kubernetes
+    if pinned and not runs_on(layers[pinned], minor):
+        message = f"the device layer {pinned} does not run on Kubernetes {minor}, as site {pairing.spec.site} says"
+        hint = f"it needs {oldest_minor(layers[pinned])} or newer"
+        raise Refused([Diagnostic("P026", message, pairing.locate("deviceLayer"), hint=hint)])
     fitting = [(name, spec) for name, spec in layers.items() if server in spec.servers and pinned in (None, name)]
+    fitting = [(name, spec) for name, spec in fitting if runs_on(spec, minor)]
     fitting = [(name, spec) for name, spec in fitting if pinned or not spec.experimental]
     fitting = [(name, spec) for name, spec in fitting if pinned or not spec.managed] or fitting
     if not fitting:
         return None
-    name, spec = max(fitting, key=lambda pair: pair[1].priority)
+    name, spec = max(fitting, key=lambda pair: pair[1].priority_for(server))
     return Layer(name, spec, spec.servers[server])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
@@ -18,9 +18,10 @@ class HostPath(Model):
     name: Name
     path: Text
     mount: str = ""
-    """Where in the container; empty: the same path."""
+    """Where in the container, with the same `{kubelet}`; empty: the same path."""
     type: PathType = ""
     read_only: bool = False
+    propagation: Literal["", "HostToContainer", "Bidirectional"] = ""
     sub_path: str = ""
     reason: Text
 
@@ -47,6 +48,8 @@ class Component(Sourced):
     env: dict[str, str] = {}
     host_paths: Items[HostPath] = ()
     rbac: Items[PolicyRule] = ()
+    own_rbac: Items[PolicyRule] = ()
+    """Rules that hold in the component's own namespace only."""
     values: Settings = {}
     """Further values that the layer's templates name."""
     reasons: dict[str, Text] = {}
@@ -61,12 +64,27 @@ class PodCounts(Sourced):
     """For a pod that is one of several of a group; empty: as `single`."""
 
 
+class Group(Sourced):
+    """What the pods of a group claim together where a group spans hosts; the layer's `group/` templates make it."""
+
+    name: Name
+    """Of the claim in each pod."""
+    device_class: Text
+    topology_key: Text
+    """Node label whose value is the same on all hosts that one group may span."""
+
+
 class ServerLayer(Model):
     """What this layer says of one kind of server."""
 
     resource: Text
-    """Extended resource that the layer advertises for its devices."""
+    """What a pod asks for devices by: an extended resource, or a device class where the workload has `claims`."""
     pod_counts: PodCounts
+    priority: int | None = None
+    """In place of the layer's own, for this server."""
+    group: Group | None = None
+    one_host: str = ""
+    """Why a group cannot span hosts under this layer; empty: it can."""
     node_labels: dict[str, str] = {}
     """Labels that an administrator sets, by `kubectl label node`."""
     node_selector: dict[str, str] = {}
@@ -81,8 +99,22 @@ class ServerLayer(Model):
     notes: Items[str] = ()
 
 
+KubernetesMinor = Annotated[str, Field(pattern=r"^1\.[0-9]{2}$")]
+
+
+class Claims(Model):
+    """Devices are asked for by claims (Dynamic Resource Allocation) and not by an extended resource."""
+
+    name: Name
+    """Of the claim in each pod, and of the one request in it."""
+    api_versions: dict[KubernetesMinor, Text]
+    """API of the claims from each Kubernetes minor on; before the first one the layer does not run."""
+
+
 class Workload(Model):
     """What each pod that asks for devices carries."""
+
+    claims: Claims | None = None
 
     scheduler_name: str = ""
     runtime_class: str = ""
@@ -98,6 +130,24 @@ class Workload(Model):
     """Privilege to its reason: root, seccomp, host-path ...; they decide user and pod-security level."""
 
 
+class Owner(Sourced):
+    """A program that hands devices of this layer to kubelet, however it was deployed: two on one host are one too many."""
+
+    title: Text
+    kind: Text = "DaemonSet"
+    """Kind of the object that starts it."""
+    image: str = ""
+    """Last two parts of its image's name, without tag; empty: the kind alone tells."""
+    program: str = ""
+    """Word of the command line by which one container of several is told apart."""
+    devices: Items[Text]
+    """What it hands out: extended resources or drivers."""
+    enabled: Items[str] = ()
+    """Path of the field that turns it off by `false`."""
+    selector: Items[str] = ()
+    """Path of the labels of its hosts, where it is no DaemonSet."""
+
+
 class DeviceLayerSpec(Model):
     """One device layer."""
 
@@ -110,6 +160,10 @@ class DeviceLayerSpec(Model):
     priority: int = 0
     owns: Items[Text]
     """Resource names or drivers; two layers that own one device exclude each other."""
+    every_host: bool = False
+    """It serves every host that has its devices, whatever labels the host carries."""
+    owners: Items[Owner] = ()
+    """By what `check` finds two owners of one device in files of anyone."""
     components: dict[Name, Component]
     servers: dict[Name, ServerLayer]
     preflights: dict[Name, Items[Text]] = {}
@@ -119,3 +173,8 @@ class DeviceLayerSpec(Model):
     """What must be true of hosts and cluster before; nothing here can install it."""
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     """Values that several templates of the layer share."""
+
+    def priority_for(self, server: str) -> int:
+        """How far it goes before other layers of that server."""
+        own = self.servers[server].priority
+        return self.priority if own is None else own

@@ -6,16 +6,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stowplan.diagnostics import Diagnostic, Location, Refused
+from stowplan.plan.claims import api_version, claim_names
 from stowplan.plan.deployment import layer_reasons, namespace, pod_security
 from stowplan.plan.document import mirrored, server_image
 from stowplan.plan.model import Layer, Plan
 from stowplan.profiles.device_layer import Component, DeviceLayerSpec, HostPath, ServerLayer
 from stowplan.profiles.site import SiteSpec
 from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
+from stowplan.render.claims import by_claims, claim_objects
 from stowplan.render.environment import render_objects, stem, templates_in
 from stowplan.render.labels import name_by_content, stamp
 
 _REASON = "stowplan.dev/reason-"
+_KUBELET = "{kubelet}"
 
 
 def layer_artifacts(name: str, layer: DeviceLayerSpec, site: SiteSpec) -> Iterator[Artifact]:
@@ -54,15 +57,24 @@ def server_artifacts(plan: Plan) -> Iterator[Artifact]:
         "namespace": namespace(site.namespace, level),
         "stated": layer_reasons(layer),
     }
-    made = [
-        objects_file(
-            f"{folder}/{stem(template)}.yaml",
-            [name_by_content(stamp(o, _labels(layer.name, layer.spec), {})) for o in render_objects(template, context)],
-        )
-        for template in templates_in("device-layer/_server")
-    ]
+    made = []
+    for template in templates_in("device-layer/_server"):
+        asking = [asked for o in render_objects(template, context) for asked in _asking(layer, context, o)]
+        stamped = [name_by_content(stamp(o, _labels(layer.name, layer.spec), {})) for o in asking]
+        made.append(objects_file(f"{folder}/{stem(template)}.yaml", stamped))
     yield from made
     yield kustomization(folder, made)
+
+
+def _asking(layer: Layer, context: Mapping[str, Any], item: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A Job that asks for devices as the layer hands them out, with what it claims before it."""
+    site, count, resource = context["site"], context["devices"], layer.server.resource
+    claim = claim_names(layer, site.kubernetes, item["metadata"]["name"], count, grouped=False).get("claim")
+    if item["kind"] == "Job" and claim is not None:
+        yield from claim_objects(claim, context["namespace"], resource, count)
+        template = by_claims(item["spec"]["template"], resource, [claim])
+        item = {**item, "spec": {**item["spec"], "template": template}}
+    yield item
 
 
 def _node_labels(layer: Layer, server: str) -> dict[str, Any]:
@@ -130,7 +142,8 @@ def _context(name: str, layer: DeviceLayerSpec, site: SiteSpec) -> dict[str, Any
         "component": component,
         "image": component_image,
         "host_volumes": lambda holder: host_volumes(holder, site),
-        "host_mounts": host_mounts,
+        "host_mounts": lambda holder: host_mounts(holder, site),
+        "claim_api": api_version(layer, site.kubernetes),
         "reasons": reason_annotations,
         "pull_secrets": [{"name": secret} for secret in site.pull_secrets],
     }
@@ -142,19 +155,22 @@ def host_volumes(holder: Component | ServerLayer, site: SiteSpec) -> list[dict[s
 
 
 def _source(path: HostPath, site: SiteSpec) -> dict[str, str]:
-    source = {"path": path.path.replace("{kubelet}", site.kubelet_root)}
+    source = {"path": path.path.replace(_KUBELET, site.kubelet_root)}
     return {**source, "type": path.type} if path.type else source
 
 
-def host_mounts(holder: Component | ServerLayer) -> list[dict[str, Any]]:
-    """Mounts of those volumes; the container sees kubelet's folders at their usual place."""
+def host_mounts(holder: Component | ServerLayer, site: SiteSpec) -> list[dict[str, Any]]:
+    """Mounts of those volumes."""
     mounts: list[dict[str, Any]] = []
     for path in holder.host_paths:
-        mount: dict[str, Any] = {"name": path.name, "mountPath": path.mount or path.path}
+        inside = (path.mount or path.path).replace(_KUBELET, site.kubelet_root)
+        mount: dict[str, Any] = {"name": path.name, "mountPath": inside}
         if path.sub_path:
             mount["subPath"] = path.sub_path
         if path.read_only:
             mount["readOnly"] = True
+        if path.propagation:
+            mount["mountPropagation"] = path.propagation
         mounts.append(mount)
     return mounts
 

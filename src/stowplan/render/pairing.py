@@ -12,6 +12,7 @@ from stowplan.plan.model import Plan, Reason, Stack
 from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
 from stowplan.render.device_layer import layer_artifacts, server_artifacts
 from stowplan.render.labels import name_by_content, stamp
+from stowplan.render.owners import refuse_two_owners
 from stowplan.render.prerequisites import prerequisites
 from stowplan.render.quantization import quantization_artifacts
 from stowplan.render.serving import serving_artifacts
@@ -62,8 +63,10 @@ def render_all(plans: Iterable[Plan]) -> list[Artifact]:
     """The artifacts of several pairings; what they share is rendered once.
 
     Raises:
-        Refused: as `render_pairing`, or two pairings need different contents in one file.
+        Refused: as `render_pairing`, or two pairings need different contents in one file, or two owners of one device.
     """
+    plans = tuple(plans)
+    refuse_two_owners(plans)
     made: dict[str, tuple[Artifact, str]] = {}
     layers: set[tuple[str, str]] = set()
     for plan in plans:

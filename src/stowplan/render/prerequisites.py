@@ -64,6 +64,9 @@ def _driver(plan: Plan) -> Iterator[str]:
 def _group(plan: Plan, role: Mapping[str, Any]) -> Iterator[str]:
     interface = plan.pairing.site.network.interface
     yield f"The interface `{interface}` carries the address that Kubernetes gives the hosts (InternalIP)."
+    if plan.layer and plan.layer.server.group:
+        key = plan.layer.server.group.topology_key
+        yield f"The label `{key}` on the hosts, and {role['nodes']} free ones of one value for each group: its pods stay within one value."
     scheduler = plan.layer.spec.workload.scheduler_name if plan.layer else ""
     if scheduler:
         yield (

@@ -8,6 +8,7 @@ from typing import Any
 from stowplan.plan.model import Candidate, Layer, Plan
 from stowplan.profiles.engine import EngineSpec
 from stowplan.render.artifact import Artifact, objects_file
+from stowplan.render.claims import by_claims, claim_objects
 from stowplan.render.command import (
     SMOKE_TEST,
     download_script,
@@ -19,7 +20,7 @@ from stowplan.render.command import (
     wait_script,
 )
 from stowplan.render.device_layer import host_mounts, host_volumes, reason_annotations
-from stowplan.render.environment import render_objects
+from stowplan.render.environment import render_objects, stem, templates_in
 from stowplan.render.jobs import JOB_HOME, JOB_POD, PLAIN
 
 _API_KEY = "api-key"
@@ -45,8 +46,21 @@ def serving_artifacts(plan: Plan, document: Mapping[str, Any]) -> Iterator[Artif
     ]
     if plan.pairing.site.monitoring:
         templates += ["pod-monitor", "prometheus-rule"]
+    yield from _claims(context, plan.layer)
     for template in templates:
         yield objects_file(f"serving/{template}.yaml", render_objects(f"serving/{template}.yaml.j2", context))
+
+
+def _claims(context: Mapping[str, Any], layer: Layer) -> Iterator[Artifact]:
+    """What the pods claim, where the layer hands out devices by claims, and what joins the pods of a group."""
+    resources = context["resources"]
+    if "claim" in resources:
+        made = claim_objects(resources["claim"], context["namespace"], resources["name"], resources["devices"])
+        yield objects_file("serving/resource-claim-template.yaml", made)
+    if "groupClaim" in resources:
+        values = {**context, "layer": layer.spec, "group": resources["groupClaim"]}
+        for template in templates_in(f"device-layer/{layer.name}/group"):
+            yield objects_file(f"serving/{stem(template)}.yaml", render_objects(template, values))
 
 
 def _pod(context: Mapping[str, Any], *, leader: bool) -> dict[str, Any]:
@@ -59,7 +73,9 @@ def _pod(context: Mapping[str, Any], *, leader: bool) -> dict[str, Any]:
         "script": context["script"] if leader else context["worker_script"],
         "pod_labels": {**context["pod_labels"], "stowplan.dev/role": role},
     }
-    return next(render_objects("serving/_pod.yaml.j2", values))
+    pod, resources = next(render_objects("serving/_pod.yaml.j2", values)), context["resources"]
+    claims = [resources[kind] for kind in ("claim", "groupClaim") if kind in resources]
+    return by_claims(pod, resources["name"], claims) if claims else pod
 
 
 class _Context:
@@ -81,6 +97,7 @@ class _Context:
             "namespace": self.made["namespace"],
             "replicas": self.role["replicas"],
             "nodes": self.role["nodes"],
+            "resources": self.made["resources"],
             "selector": selector,
             "serving_selector": {**selector, "stowplan.dev/role": "leader"},
             "image": self.made["image"],
@@ -124,12 +141,13 @@ class _Context:
                 **self._reasons(),
             },
             "reasons": self._reasons(),
+            "topology_key": layer.server.group.topology_key if grouped and layer.server.group else "",
             "scheduler_name": workload.scheduler_name,
             "runtime_class": workload.runtime_class,
             "node_selector": {**layer.server.node_selector, **self.site.node_selector},
             "tolerations": [*workload.tolerations, *self.site.tolerations],
             "host_network": self.made["security"]["hostNetwork"],
-            "host_mounts": host_mounts(layer.server),
+            "host_mounts": host_mounts(layer.server, self.site),
             "host_volumes": host_volumes(layer.server, self.site),
             "requests": {"cpu": str(resources["cpu"]), "memory": f"{resources['requestedMemoryGib']}Gi", **device},
             "limits": {**memory, **device},

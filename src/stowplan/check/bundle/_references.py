@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from stowplan.check.admission._register import is_own
 from stowplan.check.admission._syntax import text, walk
 from stowplan.check.admission.workloads import selects
+from stowplan.check.claims import pod_claims
 from stowplan.check.kubernetes_schema import schemas
-from stowplan.check.objects import Bundle, Object, Path, Pod, containers, mapping, sequence
+from stowplan.check.objects import Bundle, Container, Object, Path, Pod, containers, mapping, sequence
 
 _SET_BY_CONTROLLERS = (
     "apps.kubernetes.io/",
@@ -123,17 +124,23 @@ def references(bundle: Bundle) -> Iterator[Reference]:
                     )
                     yield Reference(item, kind, name, (*where, field), keys)
         for container in containers(pod):
-            for kind, steps in _VARIABLES:
-                for data, path in walk(container.data, steps):
-                    name = mapping(data).get("name")
-                    if isinstance(name, str) and name and data.get("optional") is not True:
-                        where = (*container.path, *path)
-                        key = text(data.get("key"))
-                        keys = ((key, (*where, "key")),) if key else ()
-                        yield Reference(item, kind, name, (*where, "name"), keys)
+            yield from _variables(item, container)
+        for claim in pod_claims(pod):
+            yield Reference(item, claim.kind, claim.target, claim.path)
         account = pod.spec.get("serviceAccountName")
         if isinstance(account, str) and account:
             yield Reference(item, "ServiceAccount", account, (*pod.spec_path, "serviceAccountName"))
+
+
+def _variables(item: Object, container: Container) -> Iterator[Reference]:
+    for kind, steps in _VARIABLES:
+        for data, path in walk(container.data, steps):
+            name = mapping(data).get("name")
+            if isinstance(name, str) and name and data.get("optional") is not True:
+                where = (*container.path, *path)
+                key = text(data.get("key"))
+                keys = ((key, (*where, "key")),) if key else ()
+                yield Reference(item, kind, name, (*where, "name"), keys)
 
 
 def holders(bundle: Bundle, kind: str, name: str) -> list[Object]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from stowplan.check.admission._examples import pod, thing
 from stowplan.check.admission._syntax import short
 from stowplan.check.bundle._references import Reference, holders, references, same_namespace
+from stowplan.check.claims import makers
 from stowplan.check.objects import Bundle, mapping
 from stowplan.check.registry import Found, check
 from stowplan.diagnostics import did_you_mean
@@ -17,9 +18,11 @@ _KEY = "env:\n  - name: A\n    valueFrom: {configMapKeyRef: {name: settings, key
 _CLAIM = "spec:\n  accessModes: [ReadWriteMany]\n  resources:\n    requests: {storage: 1Ti}"
 
 
-def _missing(bundle: Bundle, kind: str) -> Iterator[Found]:
+def _missing(bundle: Bundle, kind: str, made: Collection[str] = ()) -> Iterator[Found]:
     for found in references(bundle):
         if found.kind != kind or (kind, found.name) in _ALWAYS or holders(bundle, kind, found.name):
+            continue
+        if found.name in made:
             continue
         hint = did_you_mean(found.name, [item.name for item in bundle.of(kind) if item.name])
         message = f"the bundle holds no {kind} {short(found.name)}"
@@ -84,6 +87,27 @@ def _templates(templates: object) -> Iterator[str]:
 def service_accounts_exist(bundle: Bundle) -> Iterator[Found]:
     """Service accounts of pods are in the bundle."""
     yield from _missing(bundle, "ServiceAccount")
+
+
+_CLAIMED = "resourceClaims:\n  - {name: devices, resourceClaimTemplateName: eight}"
+_EIGHT = "spec:\n  spec:\n    devices:\n      requests:\n        - {name: devices, exactly: {deviceClassName: gpu.example.com, count: 8}}"
+
+
+@check(
+    "M214",
+    level="bundle",
+    severity="warning",
+    whole_bundle=True,
+    reason="A pod stays pending until the claims that it lists, or the templates that its claims are made of, exist.",
+    source="https://kubernetes.io/docs/concepts/scheduling-eviction/dynamic-resource-allocation/",
+    bad=pod(spec=_CLAIMED),
+    good=f"{pod(spec=_CLAIMED)}---\n{thing('resource.k8s.io/v1', 'ResourceClaimTemplate', _EIGHT, name='eight')}",
+)
+def device_claims_exist(bundle: Bundle) -> Iterator[Found]:
+    """Device claims and their templates are in the bundle, or an object of it has them made."""
+    made = makers(bundle)
+    yield from _missing(bundle, "ResourceClaim")
+    yield from _missing(bundle, "ResourceClaimTemplate", made)
 
 
 def _in(namespace: str, document: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from functools import cache
 
 from stowplan.catalog import Catalog
+from stowplan.check.claims import claimed
 from stowplan.check.commands import Command, commands
 from stowplan.check.objects import Bundle, Object, containers, mapping, sequence
 from stowplan.check.registry import Found, check
@@ -141,7 +142,8 @@ def layer_host_paths(item: Object, bundle: Bundle) -> Iterator[Found]:
         server = mapping(pod.spec.get("nodeSelector")).get("stowplan.dev/server")
         for container in containers(pod):
             limits = mapping(mapping(container.data.get("resources")).get("limits"))
-            layer = _layer(server, limits.keys(), bundle)
+            classes = {claim.device_class for claim in claimed(bundle, pod, container)}
+            layer = _layer(server, {*limits, *classes}, bundle)
             mounted = [mapping(m).get("mountPath") for m in sequence(container.data.get("volumeMounts"))]
             for path in layer.host_paths if layer else ():
                 if (path.mount or path.path) not in mounted:

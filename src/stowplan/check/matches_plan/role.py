@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Any
 
 from stowplan.canonical_yaml import dump
 from stowplan.check.admission._syntax import quantity
+from stowplan.check.claims import claimed
 from stowplan.check.commands import Command, commands
 from stowplan.check.objects import Bundle, Object, containers, dig, mapping, sequence
 from stowplan.check.registry import Found, check
@@ -91,6 +93,8 @@ def devices(item: Object, bundle: Bundle) -> Iterator[Found]:
         return
     wanted = mapping(_made(bundle).get("resources"))
     name, count = str(wanted.get("name")), wanted.get("devices")
+    if "claim" in wanted:  # M308
+        return
     for command in commands(item):
         limits = mapping(mapping(command.container.data.get("resources")).get("limits"))
         if name not in limits:
@@ -174,7 +178,7 @@ def ranks(item: Object, bundle: Bundle) -> Iterator[Found]:
     size = dig(item.data, ("spec", "leaderWorkerTemplate", "size")) if item.kind == "LeaderWorkerSet" else 1
     for command in commands(item):
         sizes = [command.flags.get(f"--{name}-parallel-size", 1) for name in ("tensor", "data", "pipeline")]
-        asked = quantity(mapping(mapping(command.container.data.get("resources")).get("limits")).get(resource))
+        asked = _asked(command, bundle, resource)
         if not all(isinstance(n, int) for n in (*sizes, size)) or asked is None:
             continue
         total, held = sizes[0] * sizes[1] * sizes[2], asked * size
@@ -184,6 +188,15 @@ def ranks(item: Object, bundle: Bundle) -> Iterator[Found]:
                 command.path,
                 f"starts {total} ranks ({sizes[0]} x {sizes[1]} x {sizes[2]}) on {float(held):g} devices",
             )
+
+
+def _asked(command: Command, bundle: Bundle, resource: str) -> Fraction | None:
+    """Devices that the engine's container asks for, by amount or by claim."""
+    amount = quantity(mapping(mapping(command.container.data.get("resources")).get("limits")).get(resource))
+    counts = [c.devices for c in claimed(bundle, command.pod, command.container) if c.device_class == resource]
+    if amount is not None or not counts:
+        return amount
+    return None if None in counts else Fraction(sum(count or 0 for count in counts))
 
 
 @check(
