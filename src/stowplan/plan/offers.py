@@ -131,8 +131,12 @@ def _contexts(pairing: Pairing, refused: Plan) -> Iterator[Change]:
 
 
 def _batches(pairing: Pairing, refused: Plan) -> Iterator[Change]:
-    """Smaller prefill steps, whose activations take less."""
-    flags = {c.stack.engine.fields["maxNumBatchedTokens"].flag for c in _memory_alone(refused)}
+    """Smaller prefill steps, where what their activations take is as much as what is missing."""
+    flags = {
+        candidate.stack.engine.fields["maxNumBatchedTokens"].flag
+        for candidate in _memory_alone(refused)
+        if all(role.fit.shortfall <= role.fit.activations for role in candidate.roles)
+    }
     for size in _BATCHES:
         for flag in sorted(flags):
             yield Change("F094", {"set": {**pairing.spec.set, f"flags.{flag}": size}})

@@ -35,6 +35,8 @@ class Settings:
     replaced: dict[str, str] = field(default_factory=dict)
     """Pinned key to the sentence that says what it took the place of."""
     _tree: dict[str, Any] = field(default_factory=dict)
+    _flags: dict[str, Any] | None = None
+    """The flags as plain data, until something is set."""
 
     def copy(self) -> Settings:
         """The same settings, to be changed apart."""
@@ -46,6 +48,7 @@ class Settings:
             for name, inner in value.items():
                 self.put((*key, str(name)), inner, origin)
             return
+        self._flags = None
         if value is None:
             _drop(self._tree, key)
             return
@@ -70,9 +73,11 @@ class Settings:
         return _plain(self._node(key))
 
     @property
-    def flags(self) -> dict[str, Any]:
+    def flags(self) -> Mapping[str, Any]:
         """Flag to value, in order of the flag."""
-        return {name: _plain(node) for name, node in sorted(self._tree.get("flags", {}).items())}
+        if self._flags is None:
+            self._flags = {name: _plain(node) for name, node in sorted(self._tree.get("flags", {}).items())}
+        return self._flags
 
     @property
     def env(self) -> dict[str, str]:

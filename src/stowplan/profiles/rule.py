@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Protocol, TypeVar
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -59,6 +60,11 @@ class When(Model):
     def keys(self) -> frozenset[str]:
         """The conditions that are given; their number is how specific the rule is."""
         return frozenset(self.model_fields_set)
+
+    @cached_property
+    def given(self) -> tuple[tuple[str, object], ...]:
+        """The conditions that are given, with what they want."""
+        return tuple((key, getattr(self, key)) for key in self.model_fields_set)
 
 
 class Set(Model):
@@ -118,16 +124,16 @@ class Context(StackContext):
 
 def holds(when: When, context: StackContext) -> bool:
     """Whether all conditions of `when` hold; a condition that the context does not know yet does not."""
-    return all(
-        hasattr(context, key) and _holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set
-    )
+    for key, wanted in when.given:
+        actual = getattr(context, key, None)
+        if actual is None or not _holds(wanted, actual):
+            return False
+    return True
 
 
 def may_hold(when: When, context: StackContext) -> bool:
     """Whether `when` can hold in some layout: its conditions on what the context knows do."""
-    return all(
-        not hasattr(context, key) or _holds(getattr(when, key), getattr(context, key)) for key in when.model_fields_set
-    )
+    return all(not hasattr(context, key) or _holds(wanted, getattr(context, key)) for key, wanted in when.given)
 
 
 class Conditional(Protocol):
