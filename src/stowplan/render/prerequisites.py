@@ -55,7 +55,9 @@ def _driver(plan: Plan) -> Iterator[str]:
         return
     contents = ", ".join(f"{name} {version}" for name, version in built.libraries.items())
     driver = (
-        f"a driver of version {built.driver} or newer" if built.driver else "a driver that its vendor lists for them"
+        f"a driver of version {built.driver} or newer, or what the device layer asks for where that is newer"
+        if built.driver
+        else "a driver that its vendor lists for them"
     )
     note = f" ({built.note})" if built.note else ""
     yield f"On each host {driver}: the engine's image is built with {contents}{note}. Source: {built.source}."
