@@ -307,6 +307,8 @@ ALLOWED = {
     "check/admission/quantities.py": {"nvidia"},  # a hint's example of a resource name
     "check/commands.py": {"vllm", "sglang"},  # reads foreign engine commands
     "check/bundle/_references.py": {"nvidia"},  # an API group of a kind that a site may have
+    "check/domain/device_components.py": {"amd", "ascend"},  # examples
+    "check/domain/device_requests.py": {"ascend", "atlas-800i-a3", "huawei"},  # examples, sources
     "check/matches_plan/role.py": {"vllm"},  # an example
     "check/domain/serving.py": {
         "ascend",
