@@ -11,6 +11,7 @@ from stowplan.pairing import Pairing
 from stowplan.plan.aggregated import SERVER, LayoutSearcher
 from stowplan.plan.choice import documents, rank
 from stowplan.plan.contradictions import pin_problems, refuse_contradictions
+from stowplan.plan.device_layer import choose_layer
 from stowplan.plan.disaggregated import PairSearcher, transfer
 from stowplan.plan.evaluate import Evaluator
 from stowplan.plan.model import Candidate, Layer, Plan, Reason, Recipe, Stack, Verdict
@@ -106,13 +107,7 @@ def _layer(pairing: Pairing) -> Layer | None:
                 )
             ]
         )
-    fitting = [(name, spec) for name, spec in layers.items() if server in spec.servers and pinned in (None, name)]
-    fitting = [(name, spec) for name, spec in fitting if pinned or not spec.experimental]
-    fitting = [(name, spec) for name, spec in fitting if pinned or not spec.managed] or fitting
-    if not fitting:
-        return None
-    name, spec = max(fitting, key=lambda pair: pair[1].priority)
-    return Layer(name, spec, spec.servers[server])
+    return choose_layer(pairing.catalog, pairing.site, server, pinned)
 
 
 def _device_memory(pairing: Pairing) -> tuple[tuple[int, int], str, Reason | None]:
