@@ -118,7 +118,9 @@ def measure(torch, group, place, me, size):
         seconds = time.perf_counter() - start
     if me == 0:
         rate = MEASURED_BYTES / seconds * 2 * (size - 1) / size / 1e9
-        print(f"all-reduce of {MEASURED_BYTES >> 20} MiB over {size} devices: {rate:.1f} GB/s (bus bandwidth)", flush=True)
+        print(
+            f"all-reduce of {MEASURED_BYTES >> 20} MiB over {size} devices: {rate:.1f} GB/s (bus bandwidth)", flush=True
+        )
 
 
 if __name__ == "__main__":
