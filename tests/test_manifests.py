@@ -9,6 +9,9 @@ import pytest
 from conftest import MANIFESTS, ROOT, in_process_of_its_own
 from readers import READERS
 
+from stowplan.catalog import Catalog
+from stowplan.cli.session import own_sites
+from stowplan.plan.device_layer import Host, site_hosts
 from stowplan.plan.model import Plan
 from stowplan.render.artifact import Artifact
 from stowplan.render.pairing import render_all
@@ -21,8 +24,13 @@ PLACES = {
 
 
 @pytest.fixture(scope="module")
-def rendered(plans: dict[str, Plan]) -> dict[str, Artifact]:
-    return {artifact.path: artifact for artifact in render_all(plans.values())}
+def sites(catalog: Catalog) -> list[list[Host]]:
+    return [site_hosts(catalog, name) for name in own_sites(catalog)]
+
+
+@pytest.fixture(scope="module")
+def rendered(plans: dict[str, Plan], sites: list[list[Host]]) -> dict[str, Artifact]:
+    return {artifact.path: artifact for artifact in render_all(plans.values(), sites)}
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -40,8 +48,10 @@ def test_the_committed_tree_is_what_the_pairings_render_to(
     assert [path for path, text in committed.items() if wanted[path] != text] == []
 
 
-def test_a_second_render_is_the_same(rendered: dict[str, Artifact], plans: dict[str, Plan]) -> None:
-    again = render_all(plans[name] for name in reversed(plans))
+def test_a_second_render_is_the_same(
+    rendered: dict[str, Artifact], plans: dict[str, Plan], sites: list[list[Host]]
+) -> None:
+    again = render_all((plans[name] for name in reversed(plans)), reversed(sites))
     assert {artifact.path: artifact.text for artifact in again} == {p: a.text for p, a in rendered.items()}
 
 

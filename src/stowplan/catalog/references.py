@@ -10,12 +10,13 @@ from stowplan.catalog import Catalog, Shelf
 from stowplan.diagnostics import Diagnostic, did_you_mean
 from stowplan.located_yaml import Document, Path_
 from stowplan.profiles.benchmark import BenchmarkSpec
-from stowplan.profiles.device_layer import DeviceLayerSpec
+from stowplan.profiles.device_layer import DeviceLayerSpec, Mode
 from stowplan.profiles.engine import EngineSpec, Flag, Version
 from stowplan.profiles.hardware import ServerSpec
 from stowplan.profiles.kinds import Profile
 from stowplan.profiles.recipe import RecipeSpec
 from stowplan.profiles.rule import Rule, When
+from stowplan.profiles.site import SiteSpec
 from stowplan.profiles.variant import VariantSpec
 from stowplan.versions import in_range
 
@@ -96,15 +97,63 @@ def _flags(engine: EngineSpec, catalog: Catalog) -> dict[str, Flag]:
 
 
 def _device_layer(spec: DeviceLayerSpec, catalog: Catalog) -> Iterator[_Finding]:
+    preflights = {*spec.preflights}
+    if spec.preflights_of is not None:
+        yield from _known(spec.preflights_of, catalog.device_layers, "device layer", "preflightsOf")
+        if spec.preflights_of in catalog.device_layers:
+            preflights |= {*catalog.device_layers[spec.preflights_of].preflights}
     for name, server in spec.servers.items():
         yield from _known(name, catalog.servers, "server", "servers", name)
-        if server.preflight and server.preflight not in spec.preflights:
+        if server.preflight and server.preflight not in preflights:
             yield (
                 "C004",
                 f"unknown preflight '{server.preflight}'",
                 ("servers", name, "preflight"),
-                f"known: {', '.join(spec.preflights)}",
+                f"known: {', '.join(sorted(preflights))}",
             )
+    for name, mode in spec.modes.items():
+        yield from _mode(spec, name, mode)
+
+
+def _mode(spec: DeviceLayerSpec, name: str, mode: Mode) -> Iterator[_Finding]:
+    """Each thing that a mode leaves out is there, or the mode would change less than it says."""
+    components, at = spec.components, ("modes", name)
+    for field, given, known in (
+        ("withoutComponents", mode.without_components, components),
+        ("withoutArgs", mode.without_args, components),
+        ("withoutHostPaths", mode.without_host_paths, components),
+        ("withoutServers", mode.without_servers, spec.servers),
+    ):
+        for entry in given:
+            if entry not in known:
+                yield "C004", f"'{entry}' is not in this layer", (*at, field), did_you_mean(entry, known)
+    for component, args in mode.without_args.items():
+        for arg in args:
+            if component in components and arg not in components[component].args:
+                yield "C004", f"{component} has no argument {arg}", (*at, "withoutArgs", component), ""
+    for component, paths in mode.without_host_paths.items():
+        held = {p.name for p in components[component].host_paths} if component in components else {*paths}
+        for path in paths:
+            if path not in held:
+                yield "C004", f"{component} has no host path {path}", (*at, "withoutHostPaths", component), ""
+
+
+def _site(spec: SiteSpec, catalog: Catalog) -> Iterator[_Finding]:
+    layers = catalog.device_layers
+    for name, listed in spec.servers.items():
+        yield from _known(name, catalog.servers, "server", "servers", name)
+        wanted = listed.device_layer
+        if wanted is not None:
+            yield from _known(wanted, layers, "device layer", "servers", name, "deviceLayer")
+            if wanted in layers and name not in layers[wanted].servers:
+                known = ", ".join(layers[wanted].servers)
+                message = f"the device layer {wanted} does not serve {name}"
+                yield "P026", message, ("servers", name, "deviceLayer"), f"it serves: {known}"
+    for name, mode in spec.device_layer_modes.items():
+        yield from _known(name, layers, "device layer", "deviceLayerModes", name)
+        if name in layers and mode not in layers[name].modes:
+            known = ", ".join(layers[name].modes) or "none"
+            yield "P026", f"{name} has no mode '{mode}'", ("deviceLayerModes", name), f"known: {known}"
 
 
 def _engine(spec: EngineSpec, catalog: Catalog) -> Iterator[_Finding]:
@@ -240,5 +289,6 @@ _CHECKS: dict[type, Callable[[Any, Catalog], Iterator[_Finding]]] = {
     EngineSpec: _engine,
     RecipeSpec: _recipe,
     ServerSpec: _server,
+    SiteSpec: _site,
     VariantSpec: _variant,
 }

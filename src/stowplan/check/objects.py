@@ -147,6 +147,16 @@ def dig(data: object, path: Path) -> Any:
     return data
 
 
+class Advertised(NamedTuple):
+    """What a device layer advertises on the hosts of one server, and how many a pod may ask for."""
+
+    server: str
+    layer: str
+    resource: str
+    single: tuple[int, ...]
+    distributed: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Bundle:
     """The objects that are applied together, and what the files beside them say."""
@@ -158,6 +168,8 @@ class Bundle:
     """The `plan.yaml` beside them."""
     catalog: Catalog | None = None
     """Facts that domain checks ask."""
+    advertised: tuple[Advertised, ...] = ()
+    """What the device layers of the tree around it say that they advertise."""
 
     @cached_property
     def by_kind(self) -> Mapping[str, tuple[Object, ...]]:

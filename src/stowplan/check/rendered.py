@@ -29,4 +29,4 @@ def check_rendered(
 def _bundle(path: str) -> str:
     """The folder of the kustomization: a server's bundle lies below its layer's."""
     parts = path.split("/")
-    return "/".join(parts[:4]) if "servers" in parts else "/".join(parts[:2])
+    return "/".join(parts[:-1]) if "servers" in parts else "/".join(parts[:2])

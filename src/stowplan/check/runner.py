@@ -7,7 +7,7 @@ from typing import Any
 
 from stowplan.catalog import Catalog
 from stowplan.check.kubernetes_schema import SchemaError, minors_serving, schemas
-from stowplan.check.objects import Bundle, Object
+from stowplan.check.objects import Advertised, Bundle, Object
 from stowplan.check.registry import all_checks
 from stowplan.diagnostics import Diagnostic
 from stowplan.located_yaml import Document
@@ -33,7 +33,11 @@ def objects_of(documents: Iterable[Document]) -> Iterator[Object]:
 
 
 def check_bundle(
-    documents: Iterable[Document], minor: str, plan: Mapping[str, Any] | None = None, catalog: Catalog | None = None
+    documents: Iterable[Document],
+    minor: str,
+    plan: Mapping[str, Any] | None = None,
+    catalog: Catalog | None = None,
+    advertised: tuple[Advertised, ...] = (),
 ) -> list[Diagnostic]:
     """Every finding on the objects that are applied together."""
     documents = list(documents)
@@ -41,7 +45,7 @@ def check_bundle(
     if beside:
         plan, documents = plan or beside[0].data, [d for d in documents if d not in beside]
     found = [_not_an_object(d) for d in documents if d.data is not None and not isinstance(d.data, Mapping)]
-    bundle = Bundle(tuple(objects_of(documents)), minor, plan, catalog)
+    bundle = Bundle(tuple(objects_of(documents)), minor, plan, catalog, advertised)
     for item in bundle.objects:
         found += _schema(item, minor)
     for check in all_checks():

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from stowplan.catalog import Catalog
+from stowplan.check.advertised import FILE, read_advertised
 from stowplan.check.kubernetes_schema import MINORS
-from stowplan.check.objects import mapping
+from stowplan.check.objects import Advertised, mapping
 from stowplan.check.profiles import check_profile
 from stowplan.check.runner import check_bundle, is_plan
 from stowplan.diagnostics import Diagnostic, Location, Refused
@@ -57,9 +58,10 @@ def _check_path(path: Path, minor: str | None, version: str, catalog: Catalog) -
     if not path.is_dir():
         return _check_file(path, version, catalog)
     found: list[Diagnostic] = []
+    said = tuple(read_advertised((file, document.data) for file in path.rglob(FILE) for document in _read(file)[0]))
     for root, files in _bundles(path).items():
         plan = _plan(root)
-        found += _check_files(files, minor or _minor_of(plan) or version, catalog, plan)
+        found += _check_files(files, minor or _minor_of(plan) or version, catalog, plan, said)
     return found
 
 
@@ -101,14 +103,20 @@ def _minor_of(plan: Mapping[str, Any] | None) -> str | None:
     return value if value in MINORS else None
 
 
-def _check_files(files: list[Path], version: str, catalog: Catalog, plan: Mapping[str, Any] | None) -> list[Diagnostic]:
+def _check_files(
+    files: list[Path],
+    version: str,
+    catalog: Catalog,
+    plan: Mapping[str, Any] | None,
+    advertised: tuple[Advertised, ...],
+) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     documents: list[Document] = []
     for file in files:
         read, problems = _read(file)
         documents += read
         found += problems
-    return found + _check_documents(documents, version, catalog, plan)
+    return found + _check_documents(documents, version, catalog, plan, advertised)
 
 
 def _read(file: Path) -> tuple[list[Document], list[Diagnostic]]:
@@ -123,7 +131,11 @@ def _read(file: Path) -> tuple[list[Document], list[Diagnostic]]:
 
 
 def _check_documents(
-    documents: Iterable[Document], version: str, catalog: Catalog, plan: Mapping[str, Any] | None
+    documents: Iterable[Document],
+    version: str,
+    catalog: Catalog,
+    plan: Mapping[str, Any] | None,
+    advertised: tuple[Advertised, ...] = (),
 ) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     manifests: list[Document] = []
@@ -136,7 +148,7 @@ def _check_documents(
         elif _is_object(data):
             manifests.append(document)
     found = list(dict.fromkeys(found))  # a broken profile is met again wherever another names it
-    return found + check_bundle(manifests, version, plan, catalog)
+    return found + check_bundle(manifests, version, plan, catalog, advertised)
 
 
 def _is_object(data: object) -> bool:

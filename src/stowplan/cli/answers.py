@@ -143,7 +143,10 @@ def _settings_table(decisions: list[dict[str, Any]]) -> Table:
 
 
 def _security(document: dict[str, Any]) -> list[Table]:
-    return [table for role in document.get("roles", ()) for table in _security_of(role)]
+    tables = [table for role in document.get("roles", ()) for table in _security_of(role)]
+    layer = document.get("deviceLayer", {})
+    rows = [[name, *why] for name, reasons in layer.get("privileges", {}).items() for why in reasons.items()]
+    return [*tables, (f"Device layer {layer['name']}", ["component", "privilege", "reason"], rows)] if rows else tables
 
 
 def _security_of(role: dict[str, Any]) -> list[Table]:

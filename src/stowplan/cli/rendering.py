@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stowplan.cli.session import ProfilesOption, find_pairing, load_catalog, own_pairings
+from stowplan.cli.session import ProfilesOption, find_pairing, load_catalog, own_pairings, own_sites
 
 if TYPE_CHECKING:
     from stowplan.catalog import Catalog
+    from stowplan.plan.device_layer import Host
     from stowplan.plan.model import Plan
     from stowplan.render.artifact import Artifact
 
@@ -34,8 +35,9 @@ def render(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the folder is stale.")] = False,
     profiles: ProfilesOption = None,
 ) -> int:
-    """Render pairings into manifests; nothing is written unless every pairing can be."""
+    """Render pairings, and without a name also the device layers of the servers that sites list; all or nothing."""
     from stowplan.diagnostics import Refused
+    from stowplan.plan.device_layer import site_hosts
     from stowplan.plan.planner import plan
     from stowplan.render.pairing import render_all
 
@@ -49,33 +51,39 @@ def render(
             unreadable |= refused.unreadable
     if problems:
         raise Refused(problems, unreadable=unreadable)
-    artifacts = render_all(plans)
-    _refuse_findings(plans, artifacts, catalog)
+    sites = [] if pairings else [site_hosts(catalog, name) for name in own_sites(catalog)]
+    artifacts = render_all(plans, sites)
+    _refuse_findings(plans, [host for hosts in sites for host in hosts], artifacts, catalog)
     if out == "-":
         return _stream(artifacts)
     owned = [""] if not pairings else [f"pairings/{p.pairing.name}/" for p in plans]
     return _check(Path(out), artifacts, owned) if check else _write(Path(out), artifacts, owned)
 
 
-def _refuse_findings(plans: list[Plan], artifacts: list[Artifact], catalog: Catalog) -> None:
+def _refuse_findings(plans: list[Plan], hosts: list[Host], artifacts: list[Artifact], catalog: Catalog) -> None:
     """Nothing is written that the checks refuse: a kind that the site's minor does not serve, for example."""
     from stowplan.check.rendered import check_rendered
     from stowplan.diagnostics import Refused
     from stowplan.render.pairing import full_document
 
     documents = {f"pairings/{p.pairing.name}": full_document(p) for p in plans}
-    for minor in sorted({p.pairing.site.kubernetes for p in plans}):
-        sites = [p for p in plans if p.pairing.site.kubernetes == minor]
-        folders = tuple(folder for p in sites for folder in _folders(p))
-        found = check_rendered([a for a in artifacts if a.path.startswith(folders)], minor, documents, catalog)
+    folders: dict[str, set[str]] = {}
+    for plan in plans:
+        layer = plan.layer.name if plan.layer else ""
+        made = folders.setdefault(plan.pairing.site.kubernetes, set())
+        made |= {f"pairings/{plan.pairing.name}/", *_shared_folders(plan.pairing.spec.site, layer)}
+    for host in hosts:
+        folders.setdefault(host.site.kubernetes, set()).update(_shared_folders(host.site_name, host.layer.name))
+    for minor in sorted(folders):
+        below = tuple(folders[minor])
+        found = check_rendered([a for a in artifacts if a.path.startswith(below)], minor, documents, catalog)
         errors = [d for d in found if d.severity == "error"]
         if errors:
             raise Refused(errors)
 
 
-def _folders(plan: Plan) -> list[str]:
-    layer = [f"device-layers/{plan.layer.name}/"] if plan.layer else []
-    return [f"pairings/{plan.pairing.name}/", f"sites/{plan.pairing.spec.site}/", *layer]
+def _shared_folders(site: str, layer: str) -> set[str]:
+    return {f"sites/{site}/", *([f"device-layers/{layer}/"] if layer else [])}
 
 
 def _stream(artifacts: list[Artifact]) -> int:

@@ -72,6 +72,13 @@ def own_pairings(catalog: Catalog) -> list[str]:
     return [name for name in catalog.pairings if catalog.pairings.files[name].parent == folders[-1]]
 
 
+def own_sites(catalog: Catalog) -> list[str]:
+    """Names of the sites of that folder that list servers."""
+    folder = catalog.folders[-1] / "sites"
+    own = [name for name in catalog.sites if catalog.sites.files[name].parent == folder]
+    return [name for name in own if catalog.sites[name].servers]
+
+
 def pairing_from_options(catalog: Catalog, options: dict[str, Any], base: Pairing | None = None) -> Pairing:
     """A pairing from command-line options (over those of a file, if any), checked as a file is.
 

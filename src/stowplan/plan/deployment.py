@@ -13,7 +13,7 @@ from stowplan.plan.claims import claim_names
 from stowplan.plan.document import checkpoint_bytes, image, revision
 from stowplan.plan.model import Candidate, Layer, Plan, Role
 from stowplan.plan.quantization import toolchain
-from stowplan.profiles.engine import Memory
+from stowplan.profiles.engine import Container, Memory
 from stowplan.profiles.site import Weights
 
 _NAME_LENGTH = 40
@@ -64,7 +64,7 @@ def deployment(plan: Plan, chosen: Candidate, role: Role) -> dict[str, Any]:
     container, endpoint, layer = engine.container, engine.endpoint, plan.layer
     grouped, name = placement.nodes > 1, object_name(plan.pairing.name)
     rdma = site.network.rdma_resource if grouped else ""
-    reasons = _reasons(chosen, layer, grouped=grouped, rdma=bool(rdma))
+    reasons = privileges(container, layer, grouped=grouped, rdma=bool(rdma))
     pinned = revision(plan, chosen)
     level = pod_security(reasons)
     size = checkpoint_bytes(plan, chosen)
@@ -107,7 +107,7 @@ def deployment(plan: Plan, chosen: Candidate, role: Role) -> dict[str, Any]:
             "runAsUser": None if root else container.run_as,
             "hostNetwork": "host-network" in reasons,
             "seccomp": layer.spec.workload.seccomp,
-            "capabilities": _capabilities(layer, reasons),
+            "capabilities": capabilities(layer, reasons),
             "reasons": reasons,
         },
         "weights": {
@@ -151,10 +151,10 @@ def layer_reasons(layer: Layer) -> dict[str, str]:
     return stated
 
 
-def _reasons(chosen: Candidate, layer: Layer, *, grouped: bool, rdma: bool) -> dict[str, str]:
+def privileges(container: Container, layer: Layer, *, grouped: bool, rdma: bool) -> dict[str, str]:
     """Privilege to reason, of the layer and of the engine, as far as this pod asks for it."""
     stated = layer_reasons(layer)
-    for privilege, reason in chosen.stack.engine.container.reasons.items():
+    for privilege, reason in container.reasons.items():
         if privilege in ("host-network", "ipc-lock") and not grouped:
             continue
         stated[privilege] = f"{stated[privilege]} {reason}" if privilege in stated else reason
@@ -163,7 +163,8 @@ def _reasons(chosen: Candidate, layer: Layer, *, grouped: bool, rdma: bool) -> d
     return dict(sorted(stated.items()))
 
 
-def _capabilities(layer: Layer, reasons: Collection[str]) -> dict[str, list[str]]:
+def capabilities(layer: Layer, reasons: Collection[str]) -> dict[str, list[str]]:
+    """Capabilities of a container with these privileges."""
     stated = layer.spec.workload.capabilities
     drop, add = list(stated.get("drop", ("ALL",))), list(stated.get("add", ()))
     if "ipc-lock" in reasons:

@@ -11,13 +11,13 @@ from typing import Any
 from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.fit.weights import weights
 from stowplan.located_yaml import read_file
-from stowplan.pairing import Pairing
 from stowplan.plan.choice import loses_by, verdict_of
 from stowplan.plan.cost import cost
+from stowplan.plan.images import built_with, engine_image
 from stowplan.plan.model import Candidate, Plan, Reason, Role
 from stowplan.plan.planner import replicas
 from stowplan.plan.quantization import classes, decision, toolchain
-from stowplan.profiles.engine import Build, Version
+from stowplan.profiles.engine import Build
 from stowplan.profiles.kinds import API_VERSION
 
 _ALTERNATIVES = 8
@@ -48,7 +48,10 @@ def plan_document(plan: Plan) -> dict[str, Any]:
             "name": plan.layer.name,
             "version": plan.layer.spec.version,
             "resourceName": plan.layer.server.resource,
+            "privileges": {name: dict(c.reasons) for name, c in plan.layer.spec.components.items() if c.reasons},
         }
+        if mode := site.device_layer_modes.get(plan.layer.name):
+            document["deviceLayer"]["mode"] = mode
     if plan.chosen is not None:
         document |= _chosen(plan, plan.chosen)
     return document
@@ -140,41 +143,14 @@ def _chosen(plan: Plan, candidate: Candidate, *, brief: bool = False) -> dict[st
 
 def image(plan: Plan, candidate: Candidate) -> str:
     """The engine's image for the chip: the site's own, else the catalogue's behind the site's mirror; empty: none."""
-    return _image(plan.pairing, candidate.stack.engine_name, candidate.stack.version)
-
-
-def server_image(plan: Plan) -> str:
-    """The image that tests a host: of the engine that is preferred for its chip, whatever a pairing pins."""
-    families = {*plan.pairing.chip.families}
-    engines = [
-        (e.priority, name, e) for name, e in plan.pairing.catalog.engines.items() if families & {*e.chip_families}
-    ]
-    _, name, engine = max(engines, key=lambda item: item[:2])
-    return _image(plan.pairing, name, next(v for v in engine.versions if v.version == engine.default_version))
-
-
-def _image(pairing: Pairing, engine: str, version: Version) -> str:
-    if engine in pairing.site.images:
-        return pairing.site.images[engine]
-    families = [family for family in pairing.chip.families if family in version.images]
-    found = version.images[families[-1]] if families else None
-    return mirrored(found, pairing.site.registry_mirrors) if found else ""
+    stack = candidate.stack
+    return engine_image(plan.pairing.chip, plan.pairing.site, stack.engine_name, stack.version)
 
 
 def build(plan: Plan, candidate: Candidate) -> Build | None:
-    """What the catalogue's image for the chip was built with; none of an image that the site names."""
-    if candidate.stack.engine_name in plan.pairing.site.images:
-        return None
-    stack = candidate.stack.version.stack
-    return next((stack[family] for family in reversed(plan.pairing.chip.families) if family in stack), None)
-
-
-def mirrored(image_name: str, mirrors: dict[str, str]) -> str:
-    """An image name with its registry replaced by the site's mirror of it."""
-    host, slash, rest = image_name.partition("/")
-    explicit = bool(slash) and ("." in host or ":" in host)
-    registry, path = (host, rest) if explicit else ("docker.io", image_name)
-    return f"{mirrors[registry]}/{path}" if registry in mirrors else image_name
+    """What the image was built with; none of an image that the site names."""
+    stack = candidate.stack
+    return built_with(plan.pairing.chip, plan.pairing.site, stack.engine_name, stack.version)
 
 
 def revision(plan: Plan, candidate: Candidate) -> str | None:

@@ -12,6 +12,7 @@ from stowplan.plan.aggregated import SERVER, LayoutSearcher
 from stowplan.plan.choice import documents, rank, verdict_of
 from stowplan.plan.claims import oldest_minor, runs_on
 from stowplan.plan.contradictions import pin_problems, refuse_contradictions
+from stowplan.plan.device_layer import choose_layer
 from stowplan.plan.disaggregated import PairSearcher, transfer
 from stowplan.plan.evaluate import Evaluator
 from stowplan.plan.model import Candidate, Layer, Plan, Reason, Recipe, Stack, Verdict
@@ -112,14 +113,7 @@ def _layer(pairing: Pairing) -> Layer | None:
         message = f"the device layer {pinned} does not run on Kubernetes {minor}, as site {pairing.spec.site} says"
         hint = f"it needs {oldest_minor(layers[pinned])} or newer"
         raise Refused([Diagnostic("P026", message, pairing.locate("deviceLayer"), hint=hint)])
-    fitting = [(name, spec) for name, spec in layers.items() if server in spec.servers and pinned in (None, name)]
-    fitting = [(name, spec) for name, spec in fitting if runs_on(spec, minor)]
-    fitting = [(name, spec) for name, spec in fitting if pinned or not spec.experimental]
-    fitting = [(name, spec) for name, spec in fitting if pinned or not spec.managed] or fitting
-    if not fitting:
-        return None
-    name, spec = max(fitting, key=lambda pair: pair[1].priority_for(server))
-    return Layer(name, spec, spec.servers[server])
+    return choose_layer(pairing.catalog, pairing.site, server, pinned)
 
 
 def _device_memory(pairing: Pairing) -> tuple[tuple[int, int], str, Reason | None]:

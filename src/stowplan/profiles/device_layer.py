@@ -54,6 +54,61 @@ class Component(Sourced):
     """Further values that the layer's templates name."""
     reasons: dict[str, Text] = {}
     """Each privilege with its reason."""
+    tag_pattern: str = ""
+    """Regular expression of the tags that are published; empty: any."""
+    optional: str = ""
+    """What it is for, where it is left out as long as there is no image of it."""
+
+
+class PreflightCheck(Model):
+    """One line of a preflight: shell commands that fail where the host is not as it must be."""
+
+    name: Text
+    expect: Text
+    """What holds where it passes; `{devices}`, `{driver}` and `{drivers}` stand for the server's values."""
+    run: Text
+    hint: str = ""
+    """Where to look when it fails."""
+    for_path: str = ""
+    """Only for servers whose pods mount this path of the host."""
+    host_paths: Items[HostPath] = ()
+    """What it needs of the host beside what the workload mounts."""
+    needs: Literal["", "driver", "drivers"] = ""
+    """Value without which nothing can be expected: what is found is printed, and nothing is judged."""
+
+
+class Collective(Model):
+    """How torch.distributed of the engine's image names the devices and the library that joins them."""
+
+    device: Name
+    backend: Name
+    modules: Items[Text] = ()
+    """Python modules beside torch that bring the two."""
+
+
+class Preflight(Sourced):
+    """What is tested on a host, with the engine's image, before anything is served there."""
+
+    setup: Items[Text] = ()
+    """Shell files of the image that are sourced where they are."""
+    checks: Items[PreflightCheck]
+    versions: dict[Text, Text] = {}
+    """Library, as the engine's profile names it, to the Python expression that gives its version."""
+    collective: Collective
+
+
+class Drivers(Sourced):
+    """Versions of the host's driver that the layer's release is made for."""
+
+    releases: Items[Text]
+    """Each with all that begin so."""
+
+
+class PciDevice(Sourced):
+    """By which a server's devices are found on the PCI bus."""
+
+    vendor: Text
+    devices: Items[Text]
 
 
 class PodCounts(Sourced):
@@ -96,6 +151,12 @@ class ServerLayer(Model):
     """What a workload's pod must mount itself."""
     preflight: Name | None = None
     """Which of the layer's preflights tests such a host."""
+    drivers: Drivers | None = None
+    """None: no source states them."""
+    pci: PciDevice | None = None
+    """None: no source tells this server from others by its PCI devices."""
+    super_pod: bool = False
+    """Its pods are placed by super-pod, whose size the scheduler must know."""
     notes: Items[str] = ()
 
 
@@ -123,6 +184,10 @@ class Workload(Model):
     """Variables that keep devices out of a container of the same image that asks for none."""
     env_from_annotation: dict[str, str] = {}
     """Variable to the pod annotation it is read from; `{resource}` is the resource name."""
+    required_annotations: dict[str, Items[Text]] = {}
+    """Resource to the annotations without which the layer's scheduler does not place a pod."""
+    block_annotation: str = ""
+    """Annotation with the devices of one block of a group."""
     seccomp: Literal["", "RuntimeDefault"] = "RuntimeDefault"
     """Empty: left to kubelet, with the reason under `seccomp`."""
     capabilities: dict[Literal["drop", "add"], Items[Text]] = {}
@@ -148,6 +213,24 @@ class Owner(Sourced):
     """Path of the labels of its hosts, where it is no DaemonSet."""
 
 
+class Mode(Sourced):
+    """Another way to run a layer: all that differs from the profile as it is written."""
+
+    title: Text
+    without_components: Items[Name] = ()
+    without_args: dict[Name, Items[Text]] = {}
+    without_host_paths: dict[Name, Items[Name]] = {}
+    without_servers: dict[Name, Text] = {}
+    """Servers that this mode cannot serve, each with the reason."""
+    without_pod_labels: Items[Text] = ()
+    without_pod_annotations: Items[Text] = ()
+    without_preflight_checks: Items[Text] = ()
+    without_namespaces: Items[Text] = ()
+    scheduler_name: str = ""
+    env_from_annotation: dict[str, str] = {}
+    prerequisites: Items[Text]
+
+
 class DeviceLayerSpec(Model):
     """One device layer."""
 
@@ -166,8 +249,11 @@ class DeviceLayerSpec(Model):
     """By what `check` finds two owners of one device in files of anyone."""
     components: dict[Name, Component]
     servers: dict[Name, ServerLayer]
-    preflights: dict[Name, Items[Text]] = {}
-    """Shell lines of a preflight Job, each failing loudly."""
+    preflights: dict[Name, Preflight] = {}
+    preflights_of: Name | None = None
+    """The layer whose preflights test the same hosts; its files are not repeated."""
+    modes: dict[Name, Mode] = {}
+    """Other ways to run the layer; a site chooses one by `deviceLayerModes`."""
     workload: Workload
     prerequisites: Items[Text] = ()
     """What must be true of hosts and cluster before; nothing here can install it."""

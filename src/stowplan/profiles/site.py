@@ -42,6 +42,15 @@ class Network(Model):
     """Extended resource of the RDMA device plugin; site-chosen everywhere."""
 
 
+class SiteServer(Model):
+    """Hosts of one kind in the cluster."""
+
+    device_layer: Name | None = None
+    """None: the layer that a pairing would take."""
+    group: Annotated[int, Field(ge=2)] | None = None
+    """Hosts that a preflight tests together; none: each by itself."""
+
+
 class SiteSpec(Model):
     """One cluster, or one kind of cluster."""
 
@@ -60,8 +69,14 @@ class SiteSpec(Model):
     """Server to GiB."""
     max_nodes: Annotated[int, Field(ge=1)] = 8
     """Hosts that one replica may span."""
-    super_pod_size: int | None = None
-    """Devices of one physical super-pod."""
+    servers: dict[Name, SiteServer] = {}
+    """Servers of the cluster: their device layers are rendered, whether or not a pairing uses them."""
+    device_layer_modes: dict[Name, Name] = {}
+    """Device layer to the mode of its profile in which this cluster runs it."""
+    super_pod_hosts: Annotated[int, Field(ge=1)] | None = None
+    """Hosts of one physical super-pod; needed where servers of one are used."""
+    scheduler_architecture: Literal["amd64", "arm64"] | None = None
+    """Architecture of the hosts on which a device layer's own scheduler runs; none: as the layer's profile has it."""
     weights: Weights = Weights()
     network: Network = Network()
     monitoring: bool = True

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.plan.deployment import deployment
+from stowplan.plan.device_layer import Host, host_of
 from stowplan.plan.document import digest, plan_document
 from stowplan.plan.model import Plan, Reason, Stack
 from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
-from stowplan.render.device_layer import layer_artifacts, server_artifacts
+from stowplan.render.device_layer import group_artifacts, layer_artifacts, server_artifacts
 from stowplan.render.labels import name_by_content, stamp
 from stowplan.render.owners import refuse_two_owners
 from stowplan.render.prerequisites import prerequisites
@@ -59,44 +60,52 @@ def render_pairing(plan: Plan) -> list[Artifact]:
     ]
 
 
-def render_all(plans: Iterable[Plan]) -> list[Artifact]:
-    """The artifacts of several pairings; what they share is rendered once.
+def render_all(plans: Iterable[Plan], sites: Iterable[Sequence[Host]] = ()) -> list[Artifact]:
+    """The artifacts of several pairings, and of the servers that sites list; what they share is rendered once.
 
     Raises:
-        Refused: as `render_pairing`, or two pairings need different contents in one file, or two owners of one device.
+        Refused: as `render_pairing`, or two of them need different contents in one file, or two owners of one device.
     """
     plans = tuple(plans)
     refuse_two_owners(plans)
     made: dict[str, tuple[Artifact, str]] = {}
     layers: set[tuple[str, str]] = set()
-    for plan in plans:
-        for artifact in (*render_pairing(plan), *_shared(plan, layers)):
-            first = made.setdefault(artifact.path, (artifact, plan.pairing.name))
+    for whose, place, artifacts in (*_of_pairings(plans, layers), *_of_sites(sites, layers)):
+        for artifact in artifacts:
+            first = made.setdefault(artifact.path, (artifact, whose))
             if first[0].text != artifact.text:
-                message = (
-                    f"{first[1]} and {plan.pairing.name} need different contents in {artifact.path}; their sites differ"
-                )
-                raise Refused(
-                    [
-                        Diagnostic(
-                            "P031",
-                            message,
-                            plan.pairing.locate("site"),
-                            hint="render them into two folders",
-                        )
-                    ]
-                )
+                message = f"{first[1]} and {whose} need different contents in {artifact.path}; their sites differ"
+                raise Refused([Diagnostic("P031", message, place, hint="render them into two folders")])
     return [artifact for artifact, _ in (made[path] for path in sorted(made))]
 
 
-def _shared(plan: Plan, layers: set[tuple[str, str]]) -> Iterator[Artifact]:
+_Rendered = tuple[str, Location, Iterable[Artifact]]
+
+
+def _of_pairings(plans: Iterable[Plan], layers: set[tuple[str, str]]) -> Iterator[_Rendered]:
+    for plan in plans:
+        host, nodes = host_of(plan), [role.placement.nodes for role in plan.chosen.roles] if plan.chosen else []
+        shared = _shared(host, layers, {count for count in nodes if count > 1}) if host else ()
+        yield plan.pairing.name, plan.pairing.locate("site"), (*render_pairing(plan), *shared)
+
+
+def _of_sites(sites: Iterable[Sequence[Host]], layers: set[tuple[str, str]]) -> Iterator[_Rendered]:
+    for hosts in sites:
+        for host in hosts:
+            group = host.site.servers[host.name].group
+            place = Location(f"site {host.site_name}")
+            yield f"site {host.site_name}", place, _shared(host, layers, {group} if group else set())
+
+
+def _shared(host: Host, layers: set[tuple[str, str]], groups: Iterable[int]) -> Iterator[Artifact]:
     """Artifacts of the site and its layer; `layers` are those that are made already, with their site."""
-    layer, site = plan.layer, plan.pairing.spec.site
-    if layer is not None and (layer.name, site) not in layers:
-        layers.add((layer.name, site))
-        yield from layer_artifacts(layer.name, layer.spec, plan.pairing.site)
-    yield from server_artifacts(plan)
-    yield from site_artifacts(plan.pairing.spec.site, plan.pairing.site)
+    if (host.layer.name, host.site_name) not in layers:
+        layers.add((host.layer.name, host.site_name))
+        yield from layer_artifacts(host.layer.name, host.layer.spec, host.site)
+    yield from server_artifacts(host)
+    for group in groups:
+        yield from group_artifacts(host, group)
+    yield from site_artifacts(host.site_name, host.site)
 
 
 def _refusals(plan: Plan) -> list[Diagnostic]:

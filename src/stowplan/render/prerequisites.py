@@ -27,12 +27,11 @@ def _needs(plan: Plan, role: Mapping[str, Any], objects: Sequence[Mapping[str, A
     made, server = role["deployment"], plan.pairing.spec.server
     if plan.layer is not None:
         folder = f"device-layers/{plan.layer.name}"
-        tested = (
-            ", and its preflight passed on each host (it tests one host, not the links between hosts)"
-            if plan.layer.server.preflight
-            else ""
-        )
-        yield f"The device layer, once a cluster: `{folder}`, the labels of `{folder}/servers/{server}`{tested}."
+        below = f"{folder}/servers/{server}"
+        tested = ", and its preflight passed on each host" if plan.layer.server.preflight else ""
+        if tested and role["nodes"] > 1:
+            tested += f", then that of `{below}/group-{role['nodes']}` on the hosts together"
+        yield f"The device layer, once a cluster: `{folder}`, the labels of `{below}`{tested}."
     yield from _driver(plan)
     yield f"The namespace `{made['namespace']}`: `sites/{plan.pairing.spec.site}`."
     for secret, key in sorted({*_secrets(objects)}):

@@ -19,8 +19,9 @@ from stowplan.render.command import (
     start_script,
     wait_script,
 )
-from stowplan.render.device_layer import host_mounts, host_volumes, reason_annotations
+from stowplan.render.device_layer import reason_annotations
 from stowplan.render.environment import render_objects, stem, templates_in
+from stowplan.render.host_paths import mounts_of, volumes_of
 from stowplan.render.jobs import JOB_HOME, JOB_POD, PLAIN
 
 _API_KEY = "api-key"
@@ -147,8 +148,8 @@ class _Context:
             "node_selector": {**layer.server.node_selector, **self.site.node_selector},
             "tolerations": [*workload.tolerations, *self.site.tolerations],
             "host_network": self.made["security"]["hostNetwork"],
-            "host_mounts": host_mounts(layer.server, self.site),
-            "host_volumes": host_volumes(layer.server, self.site),
+            "host_mounts": mounts_of(layer.server.host_paths, self.site),
+            "host_volumes": volumes_of(layer.server.host_paths, self.site),
             "requests": {"cpu": str(resources["cpu"]), "memory": f"{resources['requestedMemoryGib']}Gi", **device},
             "limits": {**memory, **device},
             "shared_memory": f"{resources['sharedMemoryGib']}Gi",

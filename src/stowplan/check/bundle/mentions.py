@@ -12,17 +12,27 @@ from stowplan.check.objects import Bundle, mapping
 from stowplan.check.registry import Found, check
 from stowplan.diagnostics import did_you_mean
 
+EXPECTED = "stowplan.dev/expects"
+"""Annotation of a pod: `Kind/name` of things that others bring, separated by spaces."""
 _ALWAYS = {("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")}
 _VOLUME = "volumes:\n  - {name: config, configMap: {name: settings}}"
 _KEY = "env:\n  - name: A\n    valueFrom: {configMapKeyRef: {name: settings, key: a}}"
 _CLAIM = "spec:\n  accessModes: [ReadWriteMany]\n  resources:\n    requests: {storage: 1Ti}"
 
 
+def _expected(found: Reference) -> list[str]:
+    return [
+        name
+        for pod in found.item.pods
+        for name in str(mapping(pod.metadata.get("annotations")).get(EXPECTED, "")).split()
+    ]
+
+
 def _missing(bundle: Bundle, kind: str, made: Collection[str] = ()) -> Iterator[Found]:
     for found in references(bundle):
         if found.kind != kind or (kind, found.name) in _ALWAYS or holders(bundle, kind, found.name):
             continue
-        if found.name in made:
+        if found.name in made or f"{kind}/{found.name}" in _expected(found):
             continue
         hint = did_you_mean(found.name, [item.name for item in bundle.of(kind) if item.name])
         message = f"the bundle holds no {kind} {short(found.name)}"
