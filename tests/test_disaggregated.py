@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from conftest import Run, planned, resolved
-
 from laws.strategies import CATALOG
+
 from stowplan.catalog import Catalog
 from stowplan.diagnostics import Refused
 from stowplan.plan.choice import verdict_of
