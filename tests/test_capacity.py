@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytest
+from conftest import planned
 
 from stowplan.catalog import Catalog
 from stowplan.fit.cache import Cache, cache
@@ -326,6 +327,38 @@ def test_a_block_of_the_plug_in_is_its_layer_tuples(
 ) -> None:
     found = paging(catalog, "vllm-ascend", "0.23.0", variant, main="bf16", index="int8", draft=draft)
     assert found.block_bytes == tuples * (128 * 1024 + 128 * 130)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "needed", "reported"),
+    [(False, 10.55, 1_098_000), (None, 12.06, None)],
+    ids=["before the patch of 2026-08-06", "as released"],
+)
+def test_the_plug_in_counts_every_batch_in_flight(
+    ahead: bool | None, needed: float, reported: int | None, catalog: Catalog
+) -> None:
+    # vllm-project/vllm-ascend issue 14678: V4-Pro with MTP, 11.35 GiB; length and batch are the only round ones that give all three.
+    flags = {} if ahead is None else {"--async-scheduling": ahead}
+    found = paging(
+        catalog, "vllm-ascend", "0.23.0", "deepseek-v4-pro", main="bf16", index="int8", draft="mtp", flags=flags
+    )
+    capacity = found.capacity(int(11.35 * GIB), Batch(MI, 2_048))
+    assert capacity.needed / GIB == pytest.approx(needed, abs=0.006)
+    assert capacity.starts == (reported is not None)
+    if reported:
+        assert capacity.log_tokens == pytest.approx(reported, rel=0.001)
+
+
+def test_graphs_that_are_captured_last_take_nothing_from_the_cache(catalog: Catalog) -> None:
+    made = planned(catalog, "deepseek-v4-flash", "atlas-800i-a3", nodes=1)
+    assert made.chosen
+    fit = made.chosen.roles[0].fit
+    left = fit.device_bytes - int(fit.device_bytes * fit.tuning.utilization)
+    assert fit.graphs and fit.reserved + fit.graphs == left
+    crowded = planned(
+        catalog, "deepseek-v4-flash", "atlas-800i-a3", nodes=1, set={"flags.--gpu-memory-utilization": 0.99}
+    )
+    assert any("graphs need 1.5 GiB" in reason.message for reason in crowded.reasons)
 
 
 @pytest.mark.parametrize("stages", [1, 2, 4])

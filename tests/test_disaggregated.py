@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Run, planned
+from conftest import Run, planned, resolved
+from laws.strategies import CATALOG
 
 from stowplan.catalog import Catalog
 from stowplan.diagnostics import Refused
+from stowplan.plan.choice import verdict_of
 from stowplan.plan.document import plan_document
+from stowplan.plan.planner import decide
 from stowplan.profiles.recipe import Layout
 from stowplan.render.pairing import render_pairing
 
@@ -105,6 +108,67 @@ def test_where_nothing_documents_the_transfer_the_verdict_names_that_fact(catalo
     assert made.verdict == "undocumented"
     assert [reason.code for reason in made.reasons] == ["F036"]
     assert "transfer of caches" in made.reasons[0].numbers["fact"]
+
+
+DOCUMENTED = [
+    (name, server)
+    for name, recipe in CATALOG.recipes.items()
+    if recipe.mode == "disaggregated"
+    for server in recipe.servers
+]
+
+
+@pytest.mark.parametrize(("name", "server"), DOCUMENTED, ids=" on ".join)
+def test_a_documented_pair_is_accepted_on_its_hosts(name: str, server: str, catalog: Catalog) -> None:
+    recipe = catalog.recipes[name]
+    host = catalog.servers[server].devices.value
+    assert host
+    roles = recipe.roles.values()
+    spanning = sum(role.nodes * role.instances for role in roles if role.nodes > 1)
+    within = sum(role.layout.devices * role.instances for role in roles if role.nodes == 1)
+    nodes = spanning + -(-within // host)
+    asked = {"mode": "disaggregated", "nodes": nodes, "checkpoint": recipe.checkpoint, "engine": recipe.engine}
+    made = decide(resolved(catalog, recipe.variant, server, **asked))
+    if not catalog.engines[recipe.engine].chip_families:  # its operator starts the workers: nothing is planned with it
+        assert [reason.code for reason in made.reasons] == ["F030"]
+        return
+    followed = [c for c in made.candidates if c.recipe and c.recipe[0] == name]
+    assert [verdict_of(c, made.pairing) for c in followed] == ["documented"]
+    assert made.verdict == "documented"  # this one, or another document of the same hosts
+
+
+def test_parts_of_hosts_fill_the_hosts_that_are_given(catalog: Catalog) -> None:
+    layout = {"prefill": {"tp": 4, "ep": 4}, "decode": {"tp": 8, "ep": 8}}
+    document = apart(catalog, "deepseek-v4-flash", "hgx-h200", layout=layout)
+    roles = document["by_role"]
+    assert [(roles[name]["replicas"], roles[name]["devicesPerNode"]) for name in roles] == [(2, 4), (1, 8)]
+    five = apart(catalog, "deepseek-v4-flash", "hgx-h200", nodes=5, layout={**layout, "decode": layout["prefill"]})
+    assert sum(role["replicas"] * role["devicesPerNode"] for role in five["roles"]) == 40
+
+
+@pytest.mark.parametrize("nodes", [None, 1, 3])
+def test_what_cannot_be_placed_says_so(nodes: int | None, catalog: Catalog) -> None:
+    layout = {"prefill": {"tp": 3}, "decode": {"tp": 8, "ep": 8}}
+    made = planned(catalog, "deepseek-v4-flash", "hgx-h200", nodes=nodes, layout=layout)
+    assert made.verdict == "infeasible"
+    assert [reason.code for reason in made.reasons] == ["F013", "F093"]
+    assert "prefill of 3 devices and decode of 8 devices cannot fill" in made.reasons[0].message
+    assert made.reasons[1].numbers["change"] == {"layout": None, "mode": "disaggregated"}
+
+
+def test_more_hosts_are_offered_where_too_few_are_pinned(catalog: Catalog) -> None:
+    layout = {"tp": 8, "ep": 8}
+    pins = {"layout": {"prefill": layout, "decode": layout}}
+    made = planned(catalog, "deepseek-v4-flash", "hgx-h200", nodes=1, **pins)
+    offered = {reason.code: reason.numbers["change"] for reason in made.reasons[1:]}
+    assert offered["F091"] == {"nodes": 2}
+    assert planned(catalog, "deepseek-v4-flash", "hgx-h200", nodes=2, **pins).chosen
+
+
+def test_a_role_of_the_other_mode_is_named(catalog: Catalog) -> None:
+    with pytest.raises(Refused) as refused:
+        planned(catalog, *A3, set={"decode.flags.--seed": 1})
+    assert [d.hint for d in refused.value.report] == ["decode is a role of mode disaggregated; this plan is aggregated"]
 
 
 def test_a_reason_names_its_role(catalog: Catalog) -> None:

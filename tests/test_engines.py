@@ -280,7 +280,10 @@ def prerequisites(catalog: Catalog, *where: str, **pins: Any) -> str:
 
 def test_the_oldest_driver_of_the_image_is_a_prerequisite(catalog: Catalog) -> None:
     text = prerequisites(catalog, "deepseek-v4-flash-0731", "hgx-h200")
-    assert "On each host a driver of version 580 or newer, or what the device layer asks for where that is newer: the engine's image is built with CUDA 13.0" in text
+    assert (
+        "On each host a driver of version 580 or newer, or what the device layer asks for where that is newer: the engine's image is built with CUDA 13.0"
+        in text
+    )
     ascend = prerequisites(catalog, "deepseek-v4-flash", "atlas-800i-a3")
     assert "On each host a driver that its vendor lists for them: the engine's image is built with CANN 9.1.0" in ascend
 

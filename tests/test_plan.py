@@ -12,6 +12,7 @@ from stowplan.diagnostics import Refused
 from stowplan.fit.units import GIB
 from stowplan.plan.document import candidate_documents, plan_document
 from stowplan.plan.model import Plan
+from stowplan.plan.planner import decide
 from stowplan.render.pairing import render_pairing
 
 
@@ -471,3 +472,43 @@ def test_a_draft_that_is_left_off_is_an_assumption(catalog: Catalog) -> None:
         "with the dspark draft on ascend-950pr" in a and a.endswith("it runs without") for a in without.assumptions
     )
     assert not any("it runs without" in a for a in planned(catalog, *H200).assumptions)
+
+
+def assumed(catalog: Catalog, variant: str, server: str, **pins: Any) -> str:
+    return "; ".join(planned(catalog, variant, server, **pins).assumptions)
+
+
+def test_a_network_of_unknown_rate_is_an_assumption_where_the_layout_uses_it(catalog: Catalog) -> None:
+    words = "the network rate of atlas-850-950dt is unknown"
+    over_hosts = {"layout": {"tp": 8, "dp": 2, "ep": 16}, "nodes": 2}
+    assert "a group of 16 devices sends out of its scale-up domain of 8" in assumed(
+        catalog, "deepseek-v4-pro", "atlas-850-950dt", **over_hosts
+    )
+    assert words in assumed(catalog, "deepseek-v4-pro", "atlas-850-950dt", **over_hosts)
+    assert words not in assumed(catalog, "deepseek-v4-flash", "atlas-850-950dt", nodes=1)
+    assert "network rate" not in assumed(catalog, "deepseek-v4-pro", "hgx-h200", layout={"tp": 16, "ep": 16})
+
+
+def test_a_cost_without_prices_is_an_assumption(catalog: Catalog) -> None:
+    cell = ("deepseek-v4-flash", "hgx-h200")
+    assert "gives no price of hgx-h200" in assumed(catalog, *cell, objective="cost")
+    assert "gives no price" not in assumed(catalog, *cell)
+
+
+def test_a_rate_without_an_estimate_is_an_assumption(catalog: Catalog) -> None:
+    blind = next(
+        made
+        for server in catalog.servers
+        if (made := decide(resolved(catalog, "deepseek-v4-flash", server, atLeast=5000.0))).chosen
+        and made.chosen.estimate is None
+    )
+    assert "without an estimate atLeast sizes nothing: 1 replica(s), as pinned" in blind.assumptions
+
+
+def test_a_recipe_counts_for_the_versions_that_it_is_of(catalog: Catalog) -> None:
+    cell = ("deepseek-v4-flash-vision-exp", "atlas-800i-a3")
+    made = planned(catalog, *cell, nodes=1)
+    assert made.chosen and made.verdict == "documented"
+    assert made.chosen.stack.version.version == "0.27.0"  # the default is older than the document
+    older = planned(catalog, *cell, nodes=1, engine="vllm-ascend@0.25.0")
+    assert older.verdict != "documented"

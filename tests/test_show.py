@@ -220,7 +220,7 @@ def test_an_engine_shows_what_only_its_file_used_to(run: Run) -> None:
         "layoutRules.no-pipeline method: pp-at-most numbers: 1",
         "flagRules.native-950-quantization setting: flags.--quantization",
         "allowed: none",
-        "memory.capacity.0 versions: >=0.20.0,<0.27.0 method: blocks",
+        "memory.capacity.0 versions: >=0.23.0,<0.25.0 method: blocks",
         "entries with those of vllm",
     ):
         assert part in shown, part

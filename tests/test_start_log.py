@@ -136,12 +136,43 @@ def test_a_refusal_is_read_with_its_numbers(
         ("vllm", "ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`"),
         ("vllm", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"),
         ("vllm-ascend", "RuntimeError: NPU out of memory. Tried to allocate 2.00 GiB"),
+        (
+            "vllm",
+            "ValueError: Free memory on device cuda:0 (70.1/79.2 GiB) on startup is less than desired GPU memory utilization (0.92, 72.86 GiB).",
+        ),
+        ("vllm", "(EngineCore_DP1 pid=131844) ERROR 05-12 11:58:13 [core.py:1099] EngineCore failed to start."),
+        (
+            "vllm-ascend",
+            "(Worker_TP6_EP6 pid=12111) ERROR 09-05 14:20:48 [executor.py:888] WorkerProc failed to start.",
+        ),
+        ("vllm-mlu", "RuntimeError: Engine core initialization failed. See root cause above."),
+        ("sglang", "[2026-07-24 10:37:40 TP0] Scheduler hit an exception: Traceback (most recent call last):"),
         ("sglang", "RuntimeError: Not enough memory. Please try to increase --mem-fraction-static."),
         ("sglang", "ValueError: Loaded weights leave no GPU memory for the KV cache under --mem-fraction-static=0.5."),
     ],
 )
 def test_a_failed_start_is_a_refusal(engine: str, line: str, catalog: Catalog) -> None:
     assert reading(catalog, engine, line).refusal
+
+
+ASCEND_SUMMARY = """\
+(Worker_DP1_EP1 pid=158388) INFO 08-05 01:45:32 [worker.py:758] Free memory on device (60.61/60.96 GiB) on startup. Desired GPU memory utilization is (0.9, 54.86 GiB). Actual usage: 47.4 GiB for weights, 0.21 GiB for peak activation, 0.22 GiB for non-torch memory, 0.79 GiB for NPU graph memory. Current KV cache memory: 7.03 GiB.
+(Worker_DP5_EP5 pid=158386) INFO 08-05 01:45:32 [worker.py:758] Free memory on device (60.61/60.96 GiB) on startup. Desired GPU memory utilization is (0.9, 54.86 GiB). Actual usage: 47.3 GiB for weights, 0.21 GiB for peak activation, 0.22 GiB for non-torch memory, 0.78 GiB for NPU graph memory. Current KV cache memory: 7.04 GiB.
+"""
+
+
+def test_a_log_of_which_only_the_summary_is_left_is_read(catalog: Catalog) -> None:
+    found = reading(catalog, "vllm-ascend", ASCEND_SUMMARY)
+    assert (found.ranks, found.weights_gib, found.cache_gib, found.refusal) == (2, 47.4, 7.03, None)
+
+
+@pytest.mark.parametrize(("engine", "text"), [("vllm", VLLM), ("sglang", SGLANG)])
+def test_figures_do_not_hang_on_the_order_of_lines(engine: str, text: str, catalog: Catalog) -> None:
+    """Processes of one engine write into one stream: only what starts first is sure."""
+    begin = 3 if engine == "vllm" else 1
+    lines = text.splitlines(keepends=True)
+    backwards = "".join([*lines[:begin], *reversed(lines[begin:])])
+    assert reading(catalog, engine, backwards) == reading(catalog, engine, text)
 
 
 def test_logs_of_engines_are_told_apart(catalog: Catalog) -> None:
@@ -318,6 +349,15 @@ def test_what_is_no_log_of_this_engine_is_refused(
     ended = run("log", pairing, written(tmp_path, text))
     assert ended.code == 2
     assert words in ended.err
+
+
+def test_a_log_that_ends_before_the_cache_says_so(pairing: Path, tmp_path: Path, run: Run) -> None:
+    ended = run(
+        "log", pairing, written(tmp_path, VLLM.partition("(Worker_TP0 pid=514) INFO 07-12 02:35:26")[0]), "-o", "json"
+    )
+    lines = {line["figure"]: line for line in ended.data}
+    assert lines["starts"]["logged"] == "the log does not say"
+    assert "it was cut" in lines["starts"]["explanation"]
 
 
 def test_a_file_that_is_not_there_is_unreadable(pairing: Path, tmp_path: Path, run: Run) -> None:

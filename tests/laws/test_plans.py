@@ -173,6 +173,8 @@ PINS: list[dict[str, Any]] = [
     {"layout": {"tp": 1, "dp": 8, "ep": 8}},
     {"set": {"flags.--max-num-batched-tokens": 131_072}},
     {"mode": "disaggregated", "nodes": 1},
+    {"layout": {"prefill": {"tp": 8, "ep": 8}, "decode": {"tp": 8, "ep": 8}}, "nodes": 1},
+    {"layout": {"prefill": {"tp": 3}, "decode": {"dp": 8, "ep": 8}}},
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ from stowplan.cli.tables import Output, OutputOption, cut, print_data, print_row
 
 if TYPE_CHECKING:
     from stowplan.diagnostics import Refused
+
+_SIZE = re.compile(r"[0-9]{1,9}")
 
 
 def register(app: typer.Typer) -> None:
@@ -72,7 +75,7 @@ def plan(
         "deviceLayer": device_layer,
         "mode": mode,
         "objective": objective,
-        "atLeast": at_least,
+        "atLeast": int(at_least) if at_least is not None and at_least.is_integer() else at_least,
         "layout": _layout(layout),
         "set": _pins(pins) if pins else None,
     }
@@ -103,10 +106,12 @@ def _layout(text: str | None) -> dict[str, Any] | None:
     """
     if text is None:
         return None
-    roles = {}
+    roles: dict[str, dict[str, int]] = {}
     for part in text.split(";"):
-        role, colon, sizes = part.rpartition(":")
-        roles[role if colon else ""] = _sizes(sizes, text)
+        role, _, sizes = part.rpartition(":")
+        if role.strip() in roles:
+            raise _no_layout(text)
+        roles[role.strip()] = _sizes(sizes, text)
     if "" in roles and len(roles) > 1:
         raise _no_layout(text)
     return roles.get("", roles)
@@ -120,10 +125,11 @@ def _no_layout(text: str) -> Refused:
 
 
 def _sizes(sizes: str, text: str) -> dict[str, int]:
-    pairs = [item.partition("=") for item in sizes.split(",")]
-    if not all(key.strip() and value.strip().isdigit() for key, _, value in pairs):
+    pairs = [(key.strip(), value.strip()) for key, _, value in (item.partition("=") for item in sizes.split(","))]
+    read = {key: int(value) for key, value in pairs if _SIZE.fullmatch(value)}
+    if "" in read or len(read) < len(pairs):
         raise _no_layout(text)
-    return {key.strip(): int(value) for key, _, value in pairs}
+    return read
 
 
 def _pins(pins: list[str]) -> dict[str, Any]:

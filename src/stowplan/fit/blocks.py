@@ -50,7 +50,7 @@ class Blocks:
     weighted: bool
     """Whether a request is counted in bytes of the first group (else in plain blocks)."""
     draft_apart: bool
-    """Whether each draft layer has a tuple of its own."""
+    """Whether each draft layer has a tuple of its own, which the engine's check of one request leaves out."""
     index_record: int
     """Bytes of an indexer entry as allocated, which may be more than as stored."""
 
@@ -63,7 +63,7 @@ class Blocks:
         return Capacity(
             available,
             blocks * self.block_bytes,
-            self.block_bytes * self._plain(counts),
+            self._checked_bytes * self._plain(counts),
             int(batch.max_model_len * concurrency),
             concurrency,
             f"{blocks:,} blocks of {self.block_bytes:,} B; a request of {batch.max_model_len:,} tokens takes {each:,}",
@@ -115,20 +115,30 @@ class Blocks:
     @property
     def _tuples(self) -> int:
         """Layers of the largest group, the sliding-window layers being cut into even groups."""
-        return ceil(self.cache.layers / self._window_groups) + (self.cache.drafted if self.draft_apart else 0)
+        return ceil(self.cache.layers / self._window_groups)
 
     @cached_property
     def block_bytes(self) -> int:
         """Bytes of one block of the pool."""
-        return ceil(self._block_bytes / self.block_align) * self.block_align
+        return self._checked_bytes + (self.cache.drafted * self._tuple_bytes if self.draft_apart else 0)
+
+    @cached_property
+    def _checked_bytes(self) -> int:
+        """Bytes of one block as the engine counts them when it checks that one request fits."""
+        return ceil(self._grouped_bytes / self.block_align) * self.block_align
 
     @property
-    def _block_bytes(self) -> int:
+    def _tuple_bytes(self) -> int:
+        """Bytes of the pages of one layer tuple."""
+        return sum({*self._main_page.values(), *self._index_page.values()})
+
+    @property
+    def _grouped_bytes(self) -> int:
         if self.block_size == "widest":
             return max(self._group_bytes)
         pages = {*self._main_page.values(), *self._index_page.values()}
         if self.block_size == "tuple":
-            return self._tuples * sum(pages)
+            return self._tuples * self._tuple_bytes
         by_page = dict.fromkeys(pages, 0)
         for layers, page in ((self.cache.main_layers, self._main_page), (self.cache.index_layers, self._index_page)):
             for ratio, count in layers.items():

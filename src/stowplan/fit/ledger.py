@@ -57,8 +57,10 @@ class Fit:
     tuning: Tuning = field(repr=False)
     kv_format: KvFormat = field(repr=False)
     method: CapacityMethod = field(repr=False)
+    in_reserve: int
+    """Bytes of activations and graphs that live in what the utilization leaves."""
     lacking: int
-    """Bytes that activations and graphs lack in what the utilization leaves them; 0 where they fit."""
+    """Bytes that they lack there; 0 where they fit."""
     host_pinned: int
     host_shared: int
     host_process: int
@@ -181,6 +183,7 @@ class Fitter:
             tuning=tuning,
             kv_format=used.kv_format,
             method=used.method,
+            in_reserve=parts.in_reserve,
             lacking=lacking,
             host_pinned=host_pinned,
             host_shared=host_shared,
@@ -200,7 +203,7 @@ class Fitter:
         )
 
     def _parts(self, used: Used, layout: Layout, tuning: Tuning) -> tuple[Parts, int]:
-        """What is neither weights nor cache, and what activations and graphs lack of their room."""
+        """What is neither weights nor cache, and what lacks of the room of what lives in the reserve."""
         memory, communication = self.memory, used.communication
         tokens = tuning.max_num_batched_tokens
         grown = int((memory.activation_factor.value or 0) * self.hidden * tokens * 2)
@@ -212,13 +215,15 @@ class Fitter:
         if memory.reserve_holds_runtime:
             base -= buffers.bytes + overhead
         left = base - int(base * tuning.utilization)
-        inside = activations + graphs if memory.reserve_holds_runtime else 0
+        runtime, held = memory.reserve_holds_runtime, memory.reserve_holds_runtime or memory.reserve_holds_graphs
+        inside = (activations if runtime else 0) + (graphs if held else 0)
         parts = Parts(
             reserved=max(left - inside, 0),
             base=base,
             left=left,
             activations=activations,
             graphs=graphs,
+            in_reserve=inside,
             communication=buffers.bytes,
             communication_formula=buffers.formula,
             overhead=overhead,

@@ -44,6 +44,8 @@ class Parts:
     """What the utilization leaves of them."""
     activations: int
     graphs: int
+    in_reserve: int
+    """Bytes of activations and graphs that live in what is left."""
     communication: int
     communication_formula: str
     overhead: int
@@ -132,6 +134,8 @@ def _reserved(memory: Memory, parts: Parts, limits: Limits) -> Line:
     formula = f"{parts.base / GIB:,.2f} GiB x (1 - {limits.utilization:g})"
     if memory.reserve_holds_runtime:
         formula = f"(total - overhead - communication) = {formula} - activations - graphs, which live in it"
+    elif memory.reserve_holds_graphs:
+        formula = f"{formula} - graphs, which live in it"
     return Line("reserved", parts.reserved, formula, memory.utilization_flag, "primary")
 
 

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 
 from stowplan.diagnostics import Diagnostic, Refused
-from stowplan.pairing import Pairing
+from stowplan.pairing import ROLES, Pairing
 from stowplan.plan.flags import unknown_flags
 from stowplan.plan.model import Reason, Stack
 from stowplan.plan.settings import Origin, Settings, pin_path
 
 _ENV_NAME = re.compile(r"env\.[A-Za-z_][A-Za-z0-9_]*")
 _FLAG_NAME = re.compile(r"flags\.--[a-zA-Z0-9][-_.a-zA-Z0-9]*")
+_WHOLE = re.compile(r"[0-9]{1,9}")
 _LAYOUT_FIELDS = ("tp", "dp", "pp", "ep", "expertParallel", "devices", "dpAttention")
 _AT_LEAST_ONE = ("maxModelLen", "maxNumSeqs", "maxNumBatchedTokens", "port")
 _HIGHEST_PORT = 65535
@@ -34,7 +35,7 @@ def _modes(pairing: Pairing) -> Iterator[Diagnostic]:
     given = pairing.spec.layout
     for role in given if isinstance(given, dict) else ():
         if role not in pairing.roles:
-            message = f"the plan has no role '{role}'"
+            message = f"the {pairing.mode} plan has no role '{role}'"
             yield Diagnostic(
                 "P025", message, pairing.locate("layout", role, key=True), hint=f"roles: {', '.join(pairing.roles)}"
             )
@@ -68,6 +69,9 @@ def _keys(pairing: Pairing) -> Iterator[Diagnostic]:
             hint = "write flags.--NAME or env.NAME" + (
                 f", or one role's: {pairing.roles[0]}.flags.--NAME" if len(pairing.roles) > 1 else ""
             )
+            other = next((mode for mode, names in ROLES.items() if role in names and mode != pairing.mode), None)
+            if other:
+                hint = f"{role} is a role of mode {other}; this plan is {pairing.mode}"
             yield Diagnostic("P023", message, pairing.locate("set", key, key=True), hint=hint)
         elif plain.startswith("env.") and isinstance(value, dict | list):
             message = f"{plain} takes text, a number or true or false, not {value}"
@@ -96,7 +100,7 @@ def _pin_problems(pairing: Pairing, stack: Stack, role: str) -> Iterator[Reason]
             yield from _field_problems(pairing, flag, by_flag[flag], value)
     for entry in stack.engine.memory.communication:
         buffer = pins.env.get(entry.env)
-        if buffer is not None and not buffer.isdigit():
+        if buffer is not None and not _WHOLE.fullmatch(buffer):
             yield Reason(
                 "F051", f"env.{entry.env} takes a whole number of MiB, not '{buffer}'", {"variable": entry.env}
             )

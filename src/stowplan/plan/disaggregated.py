@@ -92,9 +92,13 @@ class PairSearcher:
                 yield self._choices(PREFILL, 1, share, 1), self._choices(DECODE, 1, self._host - share, 1)
 
     def _on_hosts(self, name: str, hosts: int) -> list[Role]:
-        """Instances over one, two ... hosts that together fill that many."""
+        """Instances over one, two ... hosts that together fill that many; a pinned layout may take an equal part of a host."""
         spans = (span for span in range(1, hosts + 1) if hosts % span == 0)
-        return [role for span in spans for role in self._choices(name, span, self._host, hosts // span)]
+        filling = [role for span in spans for role in self._choices(name, span, self._host, hosts // span)]
+        pinned = self.evaluator.pairing.layout(name)
+        if filling or pinned is None or self._host % pinned.devices:
+            return filling
+        return self._choices(name, 1, pinned.devices, hosts * self._host // pinned.devices)
 
     def _choices(self, name: str, span: int, devices: int, instances: int) -> list[Role]:
         pinned, evaluator = self.evaluator.pairing.layout(name), self.evaluator.of(name)

@@ -289,9 +289,10 @@ def _short(fit: Fit, device: str) -> Reason:
 
 def _crowded(fit: Fit, device: str) -> str:
     """Where the engine sizes its cache first: what its memory fraction leaves is too little for a step."""
-    inside, left = (fit.activations + fit.graphs) / GIB, (fit.activations + fit.graphs - fit.lacking) / GIB
+    inside, left = fit.in_reserve / GIB, (fit.in_reserve - fit.lacking) / GIB
+    what = "graphs" if fit.in_reserve == fit.graphs else "activations and graphs"
     return (
-        f"short by {fit.shortfall / GIB:.1f} GiB per {device}: activations and graphs need {inside:.1f} GiB, and the "
+        f"short by {fit.shortfall / GIB:.1f} GiB per {device}: {what} need {inside:.1f} GiB, and the "
         f"memory fraction of {fit.tuning.utilization:g} leaves them {left:.1f}; the cache has {fit.capacity.available / GIB:.1f} GiB, and one "
         f"request of {fit.tuning.max_model_len:,} tokens needs {fit.capacity.needed / GIB:.1f}"
     )

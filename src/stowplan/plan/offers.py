@@ -59,7 +59,7 @@ class Change:
     def _dropped(self, pairing: Pairing) -> list[str]:
         if "set" in self.spec:
             return [key for key in pairing.spec.set if key not in self.spec["set"]]
-        return list(self.spec)
+        return [name for name, value in self.spec.items() if value is None]
 
 
 _Fitting = Callable[[Change], Candidate | None]
@@ -102,7 +102,12 @@ def _pins(pairing: Pairing) -> Iterator[Change]:
         yield Change("F093", {"set": {k: v for k, v in spec.set.items() if k != key}})
     for name in _PINS:
         if getattr(spec, name) is not None:
-            yield Change("F093", {name: None})
+            yield Change("F093", {name: None, **_same_mode(pairing, name)})
+
+
+def _same_mode(pairing: Pairing, name: str) -> dict[str, Any]:
+    """The mode, where nothing but the pinned layout's roles says it."""
+    return {"mode": pairing.mode} if name == "layout" and pairing.spec.mode is None and len(pairing.roles) > 1 else {}
 
 
 def _memory_alone(refused: Plan) -> list[Candidate]:
@@ -112,9 +117,10 @@ def _memory_alone(refused: Plan) -> list[Candidate]:
 
 def _hosts(pairing: Pairing, refused: Plan) -> Iterator[Change]:
     """The search for the fewest hosts, within the site's limit and beyond it."""
-    if _memory_alone(refused):
-        if pairing.spec.nodes:
-            yield Change("F091", {"nodes": None})
+    alone = _memory_alone(refused)
+    if pairing.spec.nodes and (alone or not refused.candidates):
+        yield Change("F091", {"nodes": None})
+    if alone:
         yield Change("F095", {"nodes": None}, max_nodes=_MORE_HOSTS * pairing.site.max_nodes)
 
 

@@ -12,11 +12,13 @@ from stowplan.plan.aggregated import SERVER, LayoutSearcher
 from stowplan.plan.choice import documents, rank, verdict_of
 from stowplan.plan.claims import oldest_minor, runs_on
 from stowplan.plan.contradictions import pin_problems, refuse_contradictions
+from stowplan.plan.cost import device_hour
 from stowplan.plan.device_layer import choose_layer
 from stowplan.plan.disaggregated import PairSearcher, transfer
 from stowplan.plan.evaluate import Evaluator
 from stowplan.plan.model import Candidate, Layer, Plan, Reason, Recipe, Stack, Verdict
 from stowplan.plan.offers import offers
+from stowplan.plan.speed import links
 from stowplan.plan.stacks import known_bad, stacks
 from stowplan.versions import in_range
 
@@ -186,6 +188,7 @@ def _recipes(pairing: Pairing, stack: Stack) -> tuple[Recipe, ...]:
             spec.variant == pairing.spec.variant
             and spec.engine == stack.engine_name
             and spec.checkpoint == stack.checkpoint.id
+            and in_range(stack.version.version, spec.versions)
         )
         return (
             on_it
@@ -227,11 +230,36 @@ def _assumptions(chosen: Candidate, layer: Layer, pairing: Pairing, considered: 
             yield f"the search stops at the fewest hosts that carry the model ({most}); pin nodes to plan with more"
     if chosen.estimate is None:
         yield f"no estimate: the catalogue lacks a rate of {pairing.server.chip}"
+    else:
+        yield from _uncounted(chosen, pairing)
+    yield from _unsized(chosen, pairing)
     bounds = (role.fit.method.reason for role in chosen.roles if role.fit.method.confidence == "estimate")
     for bound in dict.fromkeys(bounds):
         yield f"cache capacity is a bound ({bound})"
     if chosen.stack.checkpoint.revision is None and chosen.stack.checkpoint.id not in pairing.site.weights.revisions:
         yield f"the revision of {chosen.stack.checkpoint.id} is not pinned; set weights.revisions in the site"
+
+
+def _uncounted(chosen: Candidate, pairing: Pairing) -> Iterator[str]:
+    """Links whose rate is unknown, where a group of the layout uses them: the estimate takes them as free."""
+    joined = links(pairing.server, pairing.chip)
+    group = max(max(role.placement.layout.tp, role.placement.layout.ep) for role in chosen.roles)
+    if joined.scale_up is None and min(group, joined.domain) > 1:
+        yield f"the estimate counts nothing for what the devices of a group send each other: the link rate of {pairing.server.chip} is unknown"
+    if joined.scale_out is None and group > joined.domain:
+        yield (
+            f"the estimate counts nothing for what a group of {group} devices sends out of its scale-up domain of "
+            f"{joined.domain}: the network rate of {pairing.spec.server} is unknown"
+        )
+
+
+def _unsized(chosen: Candidate, pairing: Pairing) -> Iterator[str]:
+    """What was asked for and cannot be weighed."""
+    spec = pairing.spec
+    if spec.objective == "cost" and device_hour(pairing) is None:
+        yield f"site {spec.site} gives no price of {spec.server}: cost is compared by the tokens that a device gives"
+    if spec.at_least is not None and chosen.estimate is None:
+        yield f"without an estimate atLeast sizes nothing: {spec.replicas} replica(s), as pinned"
 
 
 def _untested(layer: Layer, minor: str) -> Iterator[str]:
@@ -252,8 +280,23 @@ def _sources(chosen: Candidate) -> Iterator[str]:
     yield chosen.stack.checkpoint.source
 
 
+def _unplaced(pairing: Pairing) -> Reason:
+    """Why there is no candidate at all: nothing that is legal, or pinned, fills any count of hosts."""
+    pinned = {role: at for role in pairing.roles if (at := pairing.layout(role))}
+    what = " and ".join(f"{role} of {at.devices} devices" for role, at in pinned.items()) or "no legal layout"
+    nodes, host = pairing.spec.nodes, pairing.server.devices.value or 1
+    hosts = f"{nodes} node(s)" if nodes else f"1 to {pairing.site.max_nodes} nodes"
+    fills = "cannot fill" if pinned else "fills"
+    message = f"{what} {fills} {hosts} of {host} devices"
+    if len(pairing.roles) > 1:
+        message += ": each role takes whole nodes, or equal parts of them, and on one node both share its devices"
+    return Reason("F013", message, {"nodes": nodes or pairing.site.max_nodes, "devicesPerNode": host})
+
+
 def _infeasible(pairing: Pairing, layer: Layer, considered: list[Candidate], usable: list[Stack]) -> Plan:
     """Reasons of each engine's candidate that came nearest."""
+    if not considered:
+        return _negative(pairing, layer, "infeasible", [_unplaced(pairing)])
     nearest: dict[str, Candidate] = {}
     for candidate in sorted(considered, key=lambda c: (len(c.reasons), c.shortfall)):
         nearest.setdefault(candidate.stack.engine_name, candidate)

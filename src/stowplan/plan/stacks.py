@@ -37,7 +37,7 @@ def stacks(pairing: Pairing) -> tuple[list[Stack], list[Reason], list[Reason]]:
             if found is None:
                 refused += bad
                 unknown += [] if bad else [_unsupported(pairing, name, checkpoint)]
-            elif missing and not _documented(pairing, name, checkpoint):
+            elif missing and not _shown(pairing, name, checkpoint):
                 unknown += missing
             else:
                 version, draft = found
@@ -89,12 +89,13 @@ def _formats(checkpoint: Checkpoint, pairing: Pairing) -> tuple[list[Reason], li
     return refused, unknown, notes
 
 
-def _documented(pairing: Pairing, engine: str, checkpoint: Checkpoint) -> bool:
-    """Whether a recipe shows this checkpoint on this very server, which settles an unknown format."""
-    return any(
-        r.checkpoint == checkpoint.id and r.engine == engine and pairing.spec.server in r.servers
+def _shown(pairing: Pairing, engine: str, checkpoint: Checkpoint) -> list[str]:
+    """Version ranges of the recipes that show this checkpoint on this very server, which settles an unknown format."""
+    return [
+        r.versions
         for r in pairing.catalog.recipes.values()
-    )
+        if r.checkpoint == checkpoint.id and r.engine == engine and pairing.spec.server in r.servers
+    ]
 
 
 def known_bad(
@@ -126,12 +127,16 @@ def stack_context(pairing: Pairing, checkpoint: Checkpoint, version: Version, dr
 def _version(
     pairing: Pairing, name: str, engine: EngineSpec, checkpoint: Checkpoint
 ) -> tuple[tuple[Version, Draft | None] | None, list[Reason]]:
-    """The version to take and the draft that runs on it: pinned, else the default, else the first that can.
+    """The version to take and the draft that runs on it: pinned, else one that a recipe shows here, else the default, else the first that can.
 
     Where there is none, the reasons why each version that was asked for is known to fail; no reason where a source is missing.
     """
     _, pinned = pairing.engine
-    ordered = sorted(engine.versions, key=lambda v: v.version != engine.default_version)
+    shown = _shown(pairing, name, checkpoint)
+    ordered = sorted(
+        engine.versions,
+        key=lambda v: (not any(in_range(v.version, r) for r in shown), v.version != engine.default_version),
+    )
     asked = [version for version in ordered if pinned in (None, version.version)]
     drafts: list[Draft | None] = [checkpoint.draft, None] if checkpoint.draft else [None]
     known: list[Reason] = []

@@ -52,9 +52,12 @@ def _start(stack: Stack, role: Role, reading: Reading) -> Iterator[Line]:
     refusal = reading.refusal
     if refusal is None:
         up = reading.tokens is not None or reading.concurrency is not None
-        if up or not starts:
-            why = "" if starts == up else "the plan is short of memory where the engine was not"
-            yield Line("starts", _yes(starts), "yes" if up else "the log does not say", None, starts == up, why)
+        if up:
+            why = "" if starts else "the plan is short of memory where the engine was not"
+            yield Line("starts", _yes(starts), "yes", None, starts, why)
+        else:
+            why = "it has no line of the cache's tokens: it was cut, or another process printed it"
+            yield Line("starts", _yes(starts), "the log does not say", None, agrees=True, explanation=why)
         return
     yield Line("starts", _yes(starts), f"no: {refusal.sentence}", None, not starts, _refused(role, refusal))
 

@@ -233,6 +233,8 @@ class Memory(Model):
     utilization_flag: FlagName
     reserve_holds_runtime: bool = False
     """Activations and graphs live in what the utilization leaves, of what was free before loading: the cache takes all the rest."""
+    reserve_holds_graphs: bool = False
+    """Graphs live in what the utilization leaves: they are captured after the cache has been sized."""
     activation_factor: Fact[float]
     """Peak activation bytes = base + factor x hidden size x tokens of a batch x 2."""
     activation_bases: Items[ActivationBase] = ()

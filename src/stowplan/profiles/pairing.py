@@ -37,7 +37,7 @@ class PairingSpec(Model):
     mode: Literal["aggregated", "disaggregated"] | None = None
     objective: Literal["devices", "latency", "throughput", "cost"] | None = None
     """What to choose the layout by; none: documented, then fewest devices that meet the use case's objective."""
-    at_least: Annotated[float, Field(gt=0)] | None = None
+    at_least: Annotated[float, Field(gt=0, le=1e9)] | None = None
     """Output tokens per second that all replicas together must give; sizes `replicas`."""
     layout: Layouts | None = None
     """Of every role, or by role."""
