@@ -107,6 +107,14 @@ def test_a_documented_no_is_infeasible_with_its_source_and_no_gap(
     assert [g["name"] for g in gaps(catalog) if g["cells"] and f"support of {family} on {chip}" in g["name"]] == []
 
 
+def test_pro_on_the_server_tier_of_950pr_takes_the_sixteen_chips_that_the_vendor_asks_for(catalog: Catalog) -> None:
+    made = planned(catalog, "deepseek-v4-pro", "atlas-850-950pr")
+    assert (made.verdict, made.chosen and made.chosen.devices) == ("derived", 16)
+    card = planned(catalog, "deepseek-v4-pro", "atlas-350-4p-8")
+    assert card.verdict == "undocumented"
+    assert {r.numbers.get("fact") for r in card.reasons} == {"vllm-ascend support of v4-pro on ascend-950pr-pcie"}
+
+
 def test_a_no_of_one_engine_leaves_the_other_s_silence_a_missing_fact(catalog: Catalog) -> None:
     made = planned(catalog, "deepseek-v4-pro", "mi300x-8x")
     assert made.verdict == "undocumented"
