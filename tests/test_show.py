@@ -296,6 +296,24 @@ def test_a_filter_of_another_kind_is_a_mistake(arguments: tuple[str, ...], optio
     assert f"{option}: error[P013]: is not for this kind" in ended.err
 
 
+def test_a_list_has_headings_in_words_and_cuts_only_prose(run: Run, catalog: Catalog) -> None:
+    heading, *rows = run("list", "use-cases").out.splitlines()
+    assert "TOKENS IN P50" in heading and "TTFT MS" in heading
+    assert len(rows) == len(catalog.use_cases)
+    title = catalog.engines["xllm"].title
+    assert title not in run("list", "engines").out
+    assert title in run("list", "engines", "-o", "wide").out
+    listed = run("list", "recipes").out
+    assert [name for name in catalog.recipes if f"\n{name} " not in listed] == []
+
+
+def test_a_list_of_engines_says_what_is_planned_with_each(run: Run) -> None:
+    rows = {row["name"]: row for row in run("list", "engines", "-o", "json").data}
+    assert rows["vllm"]["plansFor"] == "v4-flash, v4-pro, v4.1-flash"
+    assert rows["xllm"]["plansFor"] == "nothing"
+    assert rows["vllm-ascend"]["flags"] >= rows["vllm"]["flags"] > 400
+
+
 def test_a_new_field_of_a_users_file_is_shown_without_a_line_of_code(run: Run, write_files: Files) -> None:
     site = """\
 apiVersion: stowplan/v1
