@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from conftest import Files, Run
@@ -16,6 +16,7 @@ from stowplan.catalog import Catalog
 from stowplan.catalog.facts import statements
 from stowplan.cli.entry import entry_page
 from stowplan.cli.tables import COLUMNS, markdown_table
+from stowplan.profiles.recipe import EVIDENCE, Evidence
 
 KINDS = (
     "chips",
@@ -305,6 +306,12 @@ def test_a_list_has_headings_in_words_and_cuts_only_prose(run: Run, catalog: Cat
     assert title in run("list", "engines", "-o", "wide").out
     listed = run("list", "recipes").out
     assert [name for name in catalog.recipes if f"\n{name} " not in listed] == []
+
+
+def test_a_level_of_evidence_is_explained(run: Run, catalog: Catalog) -> None:
+    assert {recipe.evidence for recipe in catalog.recipes.values()} <= {*EVIDENCE} == {*get_args(Evidence)}
+    shown = squeezed(run("show", "recipe", "ascend-v41-a3-2node").out)
+    assert "evidence vendor_doc" in shown and EVIDENCE["vendor_doc"] in shown
 
 
 def test_a_list_of_engines_says_what_is_planned_with_each(run: Run) -> None:

@@ -12,6 +12,7 @@ from stowplan.cli.session import CHECKPOINTS, ProfilesOption, load_catalog
 from stowplan.cli.tables import Output, OutputOption, cut, print_data, print_rows
 
 _EXTRA = ("gaps", "images")
+_KINDS_OF = {"--vendor": "chips, servers or device-layers", "--supports": "chips or servers"}
 _PROSE = ("title", "status")
 """Columns that a table cuts; `-o wide` has them whole."""
 _PROSE_WIDTH = 56
@@ -36,7 +37,7 @@ def list_kind(
     kind: Annotated[
         str,
         typer.Argument(
-            help="variants, checkpoints, chips, servers, use-cases, engines, device-layers, quantizers, recipes, sites, pairings; gaps; images."
+            help="variants, checkpoints, chips, servers, use-cases, engines, device-layers, quantizers, recipes, benchmarks, sites, pairings; gaps; images."
         ),
     ],
     vendor: Annotated[str | None, typer.Option(help="Only of this vendor.", show_default=False)] = None,
@@ -96,7 +97,7 @@ def _only(rows: list[dict[str, Any]], option: str, column: str, wanted: str | No
     held = [value if isinstance(value, list) else [value] for value in (row.get(column) for row in rows)]
     values = {value for each in held for value in each if value is not None}
     if not values:
-        raise _wrong(option, "is not for this kind", "use it with chips or servers")
+        raise _wrong(option, "is not for this kind", f"use it with {_KINDS_OF[option]}")
     if wanted not in values:
         hint = did_you_mean(wanted, values) or f"known: {', '.join(sorted(values))}"
         raise _wrong(option, f"no entry has '{wanted}'", hint)
