@@ -115,6 +115,24 @@ def test_pro_on_the_server_tier_of_950pr_takes_the_sixteen_chips_that_the_vendor
     assert {r.numbers.get("fact") for r in card.reasons} == {"vllm-ascend support of v4-pro on ascend-950pr-pcie"}
 
 
+@pytest.mark.parametrize(
+    ("variant", "version", "draft"),
+    [("deepseek-v4-flash-0731", "0.30.0", "dspark"), ("deepseek-v4-flash", "0.26.0", None)],
+)
+def test_a_draft_is_used_where_its_kernels_are(variant: str, version: str, draft: str | None, catalog: Catalog) -> None:
+    made = planned(catalog, variant, "rtx-pro-6000-8x", engine="vllm")
+    assert made.chosen
+    assert (made.chosen.stack.version.version, made.chosen.stack.draft) == (version, draft)
+    older = planned(catalog, variant, "rtx-pro-6000-8x", engine="vllm@0.26.0")
+    assert older.chosen and older.chosen.stack.draft is None
+
+
+def test_releases_of_which_a_recipe_says_no_are_refused_and_later_ones_are_unknown(catalog: Catalog) -> None:
+    stated = planned(catalog, "deepseek-v4-flash", "dgx-spark", engine="vllm@0.26.0")
+    assert stated.verdict == "infeasible" and "community build" in stated.reasons[0].message
+    assert planned(catalog, "deepseek-v4-flash", "dgx-spark", engine="vllm@0.33.0").verdict == "undocumented"
+
+
 def test_a_no_of_one_engine_leaves_the_other_s_silence_a_missing_fact(catalog: Catalog) -> None:
     made = planned(catalog, "deepseek-v4-pro", "mi300x-8x")
     assert made.verdict == "undocumented"
