@@ -115,16 +115,17 @@ def test_pro_on_the_server_tier_of_950pr_takes_the_sixteen_chips_that_the_vendor
     assert {r.numbers.get("fact") for r in card.reasons} == {"vllm-ascend support of v4-pro on ascend-950pr-pcie"}
 
 
-@pytest.mark.parametrize(
-    ("variant", "version", "draft"),
-    [("deepseek-v4-flash-0731", "0.30.0", "dspark"), ("deepseek-v4-flash", "0.26.0", None)],
-)
-def test_a_draft_is_used_where_its_kernels_are(variant: str, version: str, draft: str | None, catalog: Catalog) -> None:
-    made = planned(catalog, variant, "rtx-pro-6000-8x", engine="vllm")
-    assert made.chosen
-    assert (made.chosen.stack.version.version, made.chosen.stack.draft) == (version, draft)
-    older = planned(catalog, variant, "rtx-pro-6000-8x", engine="vllm@0.26.0")
+def test_a_draft_is_used_from_the_release_that_has_its_kernels(catalog: Catalog) -> None:
+    made = planned(catalog, "deepseek-v4-flash-0731", "rtx-pro-6000-8x", engine="vllm")
+    assert made.chosen and (made.chosen.stack.version.version, made.chosen.stack.draft) == ("0.30.0", "dspark")
+    older = planned(catalog, "deepseek-v4-flash-0731", "rtx-pro-6000-8x", engine="vllm@0.26.0")
     assert older.chosen and older.chosen.stack.draft is None
+
+
+def test_what_a_recipe_and_a_log_say_differently_is_told(catalog: Catalog) -> None:
+    made = planned(catalog, "deepseek-v4-flash", "rtx-pro-6000-8x", engine="vllm@0.26.0")
+    assert made.chosen and made.chosen.stack.draft == "mtp"
+    assert any("marks MTP as unsupported" in a for a in made.assumptions)
 
 
 def test_releases_of_which_a_recipe_says_no_are_refused_and_later_ones_are_unknown(catalog: Catalog) -> None:
