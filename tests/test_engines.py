@@ -122,6 +122,18 @@ def test_a_draft_is_used_from_the_release_that_has_its_kernels(catalog: Catalog)
     assert older.chosen and older.chosen.stack.draft is None
 
 
+@pytest.mark.parametrize(
+    ("server", "engine", "version"),
+    [("hgx-h200", "vllm", "0.30.0"), ("atlas-800i-a3", "vllm-ascend", "0.27.0")],
+)
+def test_the_vision_model_is_planned_with_a_release_that_carries_it(
+    server: str, engine: str, version: str, catalog: Catalog
+) -> None:
+    made = planned(catalog, "deepseek-v4-flash-vision-exp", server, engine=engine)
+    assert made.chosen and made.chosen.stack.version.version == version
+    assert planned(catalog, "deepseek-v4-flash-vision-exp", server, engine=f"{engine}@0.25.0").verdict == "infeasible"
+
+
 def test_what_a_recipe_and_a_log_say_differently_is_told(catalog: Catalog) -> None:
     made = planned(catalog, "deepseek-v4-flash", "rtx-pro-6000-8x", engine="vllm@0.26.0")
     assert made.chosen and made.chosen.stack.draft == "mtp"
