@@ -295,6 +295,58 @@ def test_a_bad_fact_of_one_s_own_is_told_at_its_place(overlay: Overlay, run: Run
     assert re.search(r"profiles/chips/h200-sxm\.yaml:\d+:\d+: error\[P004\]: expected a whole number", ended.err)
 
 
+@pytest.mark.parametrize(
+    ("shelf", "shipped", "field", "wrong", "use"),
+    [
+        ("servers", "hgx-h200", "chip", "h200-sxn", ("list", "servers")),
+        ("variants", "deepseek-v4-flash-0731", "architectureOf", "deepseek-v4-flsh", ("list", "checkpoints")),
+        ("engines", "vllm-ascend", "extends", "vlm", ("list", "engines")),
+    ],
+)
+def test_a_file_that_names_one_that_is_not_there_is_told_wherever_it_is_used(
+    shelf: str, shipped: str, field: str, wrong: str, use: tuple[str, str], overlay: Overlay, run: Run
+) -> None:
+    overlay.copy(shelf, shipped, "mine", **{field: wrong})
+    told = rf"profiles/{shelf}/mine\.yaml:\d+:\d+: error\[C004\]: unknown [a-z]+ '{wrong}'"
+    checked = run("check", overlay.folder, "--profiles", overlay.folder)
+    assert len(re.findall(r"error\[", checked.out)) == 1 and re.search(told, checked.out)
+    for command in (use, ("show", shelf, "mine"), ("list", "gaps")):
+        ended = run(*command, "--profiles", overlay.folder)
+        assert ended.code == 1 and re.search(told, ended.err), ended
+        assert "did you mean" in ended.err
+
+
+@pytest.mark.parametrize("moved", ["usecases/mine.yaml", "use-cases/mine.yml"])
+def test_a_file_that_the_catalogue_does_not_read_is_told(moved: str, overlay: Overlay, run: Run) -> None:
+    overlay.copy("sites", "default", "plant")
+    overlay.copy("use-cases", "chat", "mine")
+    to = overlay.folder / moved
+    to.parent.mkdir(exist_ok=True)
+    (overlay.folder / "use-cases/mine.yaml").rename(to)
+    ended = run("check", overlay.folder, "--profiles", overlay.folder)
+    assert ended.code == 1
+    assert "error[C003]: the catalogue does not read this file" in ended.out
+    assert "use-cases/mine.yaml" in ended.out.rpartition("hint:")[2]
+
+
+def test_a_folder_of_profiles_one_level_off_is_told(overlay: Overlay, run: Run) -> None:
+    overlay.copy("sites", "default", "plant")
+    for folder, hint in (("profiles/sites", "give the folder above it"), (".", "did you mean")):
+        ended = run("list", "sites", "--profiles", overlay.folder.parent / folder)
+        assert ended.code == 2 and "error[P001]: is no folder of profiles" in ended.err and hint in ended.err
+    assert "plant" in run("list", "sites", "--profiles", overlay.folder).out
+
+
+def test_files_that_are_checked_together_know_each_other(
+    overlay: Overlay, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlay.copy("chips", "h200-sxm", "h200-next")
+    overlay.copy("servers", "hgx-h200", "hgx-next", chip="h200-next")
+    monkeypatch.chdir(overlay.folder.parent)
+    overlay.folder.rename(overlay.folder.with_name("own"))
+    assert run("check", "own").code == 0
+
+
 def test_a_file_whose_name_differs_is_told(overlay: Overlay, run: Run) -> None:
     overlay.copy("sites", "default", "mine")
     (overlay.folder / "sites/mine.yaml").rename(overlay.folder / "sites/yours.yaml")

@@ -229,6 +229,25 @@ def test_gaps_name_the_fact_and_what_would_settle_it(run: Run) -> None:
     assert [gap for gap in gaps if not gap["settledBy"]] == []
 
 
+@pytest.mark.parametrize("server", ["hls-3", "hygon-bw1000-8x"])
+def test_gaps_count_the_cells_that_are_undocumented(server: str, run: Run, catalog: Catalog) -> None:
+    cells = run("matrix", "--server", server, "-o", "json").data
+    undocumented = sum(cell["verdict"] == "undocumented" for cell in cells)
+    assert 0 < undocumented < len(cells)
+    chip = catalog.servers[server].chip
+    named = (f"device layer of {server}", f"on {chip}")
+    gaps = [gap for gap in run("list", "gaps", "-o", "json").data if gap["name"].endswith(named)]
+    assert sum(gap["cells"] for gap in gaps) == undocumented
+
+
+def test_a_gap_says_where_its_fact_would_go_and_who_has_run_it(run: Run) -> None:
+    settled = {gap["name"]: gap["settledBy"] for gap in run("list", "gaps", "-o", "json").data}
+    assert settled["device layer of hls-3"].endswith("`servers` of a device layer")
+    assert settled["mlu590 formats.fp8"].endswith("`formats` of the chip")
+    assert settled["vllm support of v4-flash on gb10"].endswith("stowplan show chips gb10")
+    assert settled["vllm-mlu support of v4-flash on mlu690"].endswith("`supports` of an engine")
+
+
 def test_images_name_their_user(run: Run) -> None:
     images = run("list", "images", "-o", "json").data
     assert {"name", "usedBy", "for"} <= {*images[0]}

@@ -107,6 +107,45 @@ def test_a_documented_no_is_infeasible_with_its_source_and_no_gap(
     assert [g["name"] for g in gaps(catalog) if g["cells"] and f"support of {family} on {chip}" in g["name"]] == []
 
 
+def test_pro_on_the_server_tier_of_950pr_takes_the_sixteen_chips_that_the_vendor_asks_for(catalog: Catalog) -> None:
+    made = planned(catalog, "deepseek-v4-pro", "atlas-850-950pr")
+    assert (made.verdict, made.chosen and made.chosen.devices) == ("derived", 16)
+    card = planned(catalog, "deepseek-v4-pro", "atlas-350-4p-8")
+    assert card.verdict == "undocumented"
+    assert {r.numbers.get("fact") for r in card.reasons} == {"vllm-ascend support of v4-pro on ascend-950pr-pcie"}
+
+
+def test_a_draft_is_used_from_the_release_that_has_its_kernels(catalog: Catalog) -> None:
+    made = planned(catalog, "deepseek-v4-flash-0731", "rtx-pro-6000-8x", engine="vllm")
+    assert made.chosen and (made.chosen.stack.version.version, made.chosen.stack.draft) == ("0.30.0", "dspark")
+    older = planned(catalog, "deepseek-v4-flash-0731", "rtx-pro-6000-8x", engine="vllm@0.26.0")
+    assert older.chosen and older.chosen.stack.draft is None
+
+
+@pytest.mark.parametrize(
+    ("server", "engine", "version"),
+    [("hgx-h200", "vllm", "0.30.0"), ("atlas-800i-a3", "vllm-ascend", "0.27.0")],
+)
+def test_the_vision_model_is_planned_with_a_release_that_carries_it(
+    server: str, engine: str, version: str, catalog: Catalog
+) -> None:
+    made = planned(catalog, "deepseek-v4-flash-vision-exp", server, engine=engine)
+    assert made.chosen and made.chosen.stack.version.version == version
+    assert planned(catalog, "deepseek-v4-flash-vision-exp", server, engine=f"{engine}@0.25.0").verdict == "infeasible"
+
+
+def test_what_a_recipe_and_a_log_say_differently_is_told(catalog: Catalog) -> None:
+    made = planned(catalog, "deepseek-v4-flash", "rtx-pro-6000-8x", engine="vllm@0.26.0")
+    assert made.chosen and made.chosen.stack.draft == "mtp"
+    assert any("marks MTP as unsupported" in a for a in made.assumptions)
+
+
+def test_releases_of_which_a_recipe_says_no_are_refused_and_later_ones_are_unknown(catalog: Catalog) -> None:
+    stated = planned(catalog, "deepseek-v4-flash", "dgx-spark", engine="vllm@0.26.0")
+    assert stated.verdict == "infeasible" and "community build" in stated.reasons[0].message
+    assert planned(catalog, "deepseek-v4-flash", "dgx-spark", engine="vllm@0.33.0").verdict == "undocumented"
+
+
 def test_a_no_of_one_engine_leaves_the_other_s_silence_a_missing_fact(catalog: Catalog) -> None:
     made = planned(catalog, "deepseek-v4-pro", "mi300x-8x")
     assert made.verdict == "undocumented"

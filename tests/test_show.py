@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from conftest import Files, Run
@@ -16,6 +16,7 @@ from stowplan.catalog import Catalog
 from stowplan.catalog.facts import statements
 from stowplan.cli.entry import entry_page
 from stowplan.cli.tables import COLUMNS, markdown_table
+from stowplan.profiles.recipe import EVIDENCE, Evidence
 
 KINDS = (
     "chips",
@@ -294,6 +295,30 @@ def test_a_filter_of_another_kind_is_a_mistake(arguments: tuple[str, ...], optio
     ended = run("list", *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert f"{option}: error[P013]: is not for this kind" in ended.err
+
+
+def test_a_list_has_headings_in_words_and_cuts_only_prose(run: Run, catalog: Catalog) -> None:
+    heading, *rows = run("list", "use-cases").out.splitlines()
+    assert "TOKENS IN P50" in heading and "TTFT MS" in heading
+    assert len(rows) == len(catalog.use_cases)
+    title = catalog.engines["xllm"].title
+    assert title not in run("list", "engines").out
+    assert title in run("list", "engines", "-o", "wide").out
+    listed = run("list", "recipes").out
+    assert [name for name in catalog.recipes if f"\n{name} " not in listed] == []
+
+
+def test_a_level_of_evidence_is_explained(run: Run, catalog: Catalog) -> None:
+    assert {recipe.evidence for recipe in catalog.recipes.values()} <= {*EVIDENCE} == {*get_args(Evidence)}
+    shown = squeezed(run("show", "recipe", "ascend-v41-a3-2node").out)
+    assert "evidence vendor_doc" in shown and EVIDENCE["vendor_doc"] in shown
+
+
+def test_a_list_of_engines_says_what_is_planned_with_each(run: Run) -> None:
+    rows = {row["name"]: row for row in run("list", "engines", "-o", "json").data}
+    assert rows["vllm"]["plansFor"] == "v4-flash, v4-pro, v4.1-flash"
+    assert rows["xllm"]["plansFor"] == "nothing"
+    assert rows["vllm-ascend"]["flags"] >= rows["vllm"]["flags"] > 400
 
 
 def test_a_new_field_of_a_users_file_is_shown_without_a_line_of_code(run: Run, write_files: Files) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from stowplan.catalog.needed import needed
 from stowplan.diagnostics import Diagnostic, Location, Refused, did_you_mean
 from stowplan.located_yaml import Document, read_file
 from stowplan.profiles.benchmark import BenchmarkSpec
@@ -39,9 +40,10 @@ class Entry(Generic[S]):
 class Shelf(Mapping[str, S]):
     """All files of one kind, by name; a file is read when it is first asked for."""
 
-    def __init__(self, kind: Kind, folders: Sequence[Path]) -> None:
-        """Later folders overlay earlier ones, file by file."""
+    def __init__(self, kind: Kind, folders: Sequence[Path], shelf_of: Callable[[str], Shelf[Any]]) -> None:
+        """Later folders overlay earlier ones, file by file; `shelf_of` has what files of this kind name."""
         self.kind = kind
+        self._shelf_of = shelf_of
         self.files: dict[str, Path] = {}
         for folder in folders:
             self.files |= {path.stem: path for path in sorted((folder / kind.folder).glob("*.yaml"))}
@@ -52,7 +54,7 @@ class Shelf(Mapping[str, S]):
 
         Raises:
             KeyError: there is no such file.
-            Refused: the file is not valid.
+            Refused: the file is not valid, or names another that is not there.
         """
         return self.entry(name).spec
 
@@ -88,7 +90,18 @@ class Shelf(Mapping[str, S]):
         if profile.metadata.name != name:
             message = f"the name '{profile.metadata.name}' differs from the file's, '{name}'"
             raise Refused([Diagnostic("C003", message, document.locate(("metadata", "name")))])
+        missing = list(self.missing(profile.spec, document))
+        if missing:
+            raise Refused(missing)
         return Entry(name, cast("S", profile.spec), document, path)
+
+    def missing(self, spec: Any, document: Document) -> Iterator[Diagnostic]:
+        """The files that a spec of this kind cannot do without and that are not there."""
+        for kind, name, path in needed(spec):
+            shelf = self._shelf_of(kind)
+            if name not in shelf.files:
+                place = document.locate(("spec", *path))
+                yield Diagnostic("C004", f"unknown {shelf.kind.word} '{name}'", place, hint=shelf.unknown(name))
 
 
 class Catalog:
@@ -99,7 +112,7 @@ class Catalog:
         self.folders = tuple(folders)
 
     def _shelf(self, kind: str) -> Shelf[Any]:
-        return Shelf(KINDS[kind], self.folders)
+        return Shelf(KINDS[kind], self.folders, self.of_kind)
 
     @cached_property
     def benchmarks(self) -> Shelf[BenchmarkSpec]:
@@ -173,6 +186,10 @@ class Catalog:
             "variants",
         )
         return {name.replace("_", "-"): getattr(self, name) for name in names}
+
+    def of_kind(self, kind: str) -> Shelf[Any]:
+        """The shelf of a kind of file."""
+        return self.shelves[KINDS[kind].folder]
 
     def architecture(self, variant: str) -> Architecture:
         """The architecture of a variant, its own or its family's."""

@@ -96,11 +96,13 @@ def _use_case(spec: Any, _catalog: Catalog) -> Row:
     }
 
 
-def _engine(spec: Any, _catalog: Catalog) -> Row:
+def _engine(spec: Any, catalog: Catalog) -> Row:
+    base = catalog.engines[spec.extends].flags if spec.extends else {}
     return {
         "title": spec.title,
         "default": spec.default_version,
-        "flags": len(spec.flags),
+        "plansFor": ", ".join(dict.fromkeys(s.variant_family for s in spec.supports)) or "nothing",
+        "flags": len({**base, **spec.flags}),
         "chipFamilies": list(spec.chip_families),
         "versions": [v.version for v in spec.versions],
     }

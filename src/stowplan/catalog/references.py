@@ -12,7 +12,6 @@ from stowplan.located_yaml import Document, Path_
 from stowplan.profiles.benchmark import BenchmarkSpec
 from stowplan.profiles.device_layer import DeviceLayerSpec, Mode
 from stowplan.profiles.engine import EngineSpec, Flag, Version
-from stowplan.profiles.hardware import ServerSpec
 from stowplan.profiles.kinds import Profile
 from stowplan.profiles.recipe import RecipeSpec
 from stowplan.profiles.rule import Rule, When
@@ -25,8 +24,10 @@ _Finding = tuple[str, str, Path_, str]
 
 def references(profile: Profile[Any], document: Document, catalog: Catalog) -> Iterator[Diagnostic]:
     """Findings beyond the schema on a file of the catalogue."""
+    missing = list(catalog.of_kind(profile.kind).missing(profile.spec, document))
+    yield from missing
     check = _CHECKS.get(type(profile.spec))
-    if check is not None:
+    if check is not None and not missing:
         for code, message, path, hint in check(profile.spec, catalog):
             yield Diagnostic(code, message, document.locate(("spec", *path)), hint=hint)
 
@@ -36,13 +37,7 @@ def _known(name: str, shelf: Shelf[Any], words: str, *path: str | int) -> Iterat
         yield "C004", f"unknown {words} '{name}'", path, shelf.unknown(name)
 
 
-def _server(spec: ServerSpec, catalog: Catalog) -> Iterator[_Finding]:
-    yield from _known(spec.chip, catalog.chips, "chip", "chip")
-
-
 def _variant(spec: VariantSpec, catalog: Catalog) -> Iterator[_Finding]:
-    if spec.architecture_of:
-        yield from _known(spec.architecture_of, catalog.variants, "variant", "architectureOf")
     for index, checkpoint in enumerate(spec.checkpoints):
         if checkpoint.converted:
             yield from _known(checkpoint.converted, catalog.quantizers, "quantizer", "checkpoints", index, "converted")
@@ -158,8 +153,6 @@ def _site(spec: SiteSpec, catalog: Catalog) -> Iterator[_Finding]:
 
 def _engine(spec: EngineSpec, catalog: Catalog) -> Iterator[_Finding]:
     yield from _disagreements(spec.rules, catalog)
-    if spec.extends:
-        yield from _known(spec.extends, catalog.engines, "engine", "extends")
     for index, rule in enumerate(spec.rules):
         words, versions = f"rule '{rule.id}' sets", _holding(rule.when, spec, catalog)
         for flag, value in rule.set.flags.items():
@@ -288,7 +281,6 @@ _CHECKS: dict[type, Callable[[Any, Catalog], Iterator[_Finding]]] = {
     DeviceLayerSpec: _device_layer,
     EngineSpec: _engine,
     RecipeSpec: _recipe,
-    ServerSpec: _server,
     SiteSpec: _site,
     VariantSpec: _variant,
 }

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Annotated, Any
 
 import typer
 
 from stowplan.cli.session import CHECKPOINTS, ProfilesOption, load_catalog
-from stowplan.cli.tables import Output, OutputOption, print_data, print_rows
+from stowplan.cli.tables import Output, OutputOption, cut, print_data, print_rows
 
 _EXTRA = ("gaps", "images")
+_KINDS_OF = {"--vendor": "chips, servers or device-layers", "--supports": "chips or servers"}
+_PROSE = ("title", "status")
+"""Columns that a table cuts; `-o wide` has them whole."""
+_PROSE_WIDTH = 56
+_HEADINGS = {
+    "bandwidthGbs": "GB/s",
+    "concurrency": "in flight",
+    "inputP50": "tokens in p50",
+    "inputP99": "in p99",
+    "maxContext": "context tokens",
+    "outputP50": "out p50",
+}
+"""Columns whose name, as words, would be long or without its unit."""
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +37,7 @@ def list_kind(
     kind: Annotated[
         str,
         typer.Argument(
-            help="variants, checkpoints, chips, servers, use-cases, engines, device-layers, quantizers, recipes, sites, pairings; gaps; images."
+            help="variants, checkpoints, chips, servers, use-cases, engines, device-layers, quantizers, recipes, benchmarks, sites, pairings; gaps; images."
         ),
     ],
     vendor: Annotated[str | None, typer.Option(help="Only of this vendor.", show_default=False)] = None,
@@ -60,8 +74,18 @@ def list_kind(
         headers = [
             key for key in found[0] if output is Output.wide or not isinstance(found[0][key], list) or word in _EXTRA
         ]
-        print_rows(headers, [[row[key] for key in headers] for row in found], output)
+        cells = [[_shown(key, row[key], output) for key in headers] for row in found]
+        print_rows([_heading(key) for key in headers], cells, output)
     return 0
+
+
+def _heading(key: str) -> str:
+    """A column's name in words."""
+    return _HEADINGS.get(key) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", key).lower()
+
+
+def _shown(key: str, value: Any, output: Output) -> Any:
+    return cut(value, _PROSE_WIDTH) if key in _PROSE and output is Output.table else value
 
 
 def _only(rows: list[dict[str, Any]], option: str, column: str, wanted: str | None) -> list[dict[str, Any]]:
@@ -73,7 +97,7 @@ def _only(rows: list[dict[str, Any]], option: str, column: str, wanted: str | No
     held = [value if isinstance(value, list) else [value] for value in (row.get(column) for row in rows)]
     values = {value for each in held for value in each if value is not None}
     if not values:
-        raise _wrong(option, "is not for this kind", "use it with chips or servers")
+        raise _wrong(option, "is not for this kind", f"use it with {_KINDS_OF[option]}")
     if wanted not in values:
         hint = did_you_mean(wanted, values) or f"known: {', '.join(sorted(values))}"
         raise _wrong(option, f"no entry has '{wanted}'", hint)

@@ -57,8 +57,8 @@ def check(
     from stowplan.check.tree import check_paths
     from stowplan.diagnostics import Report
 
-    catalog = load_catalog(profiles)
     given = paths or [name for name in ("manifests", "profiles") if Path(name).is_dir()]
+    catalog = load_catalog(profiles or _laid_over(given))
     found = check_paths(given, catalog, kubernetes_version, sys.stdin.buffer)
     chosen, left_out = tuple(select or ()), tuple(ignore or ())
     report = Report.of(
@@ -76,3 +76,13 @@ def check(
             sys.stderr.write("no findings\n")
     failing = {"error", "warning", "unchecked"} if strict else {"error"}
     return int(any(d.severity in failing for d in report))
+
+
+def _laid_over(given: list[str]) -> Path | None:
+    """The folder of profiles that is checked, so that its files know each other, where ./profiles does not exist."""
+    from stowplan.profiles.kinds import KINDS
+
+    if Path("profiles").is_dir():
+        return None
+    folders = (Path(name) for name in given if name != "-")
+    return next((f for f in folders if any([*f.glob(f"{kind.folder}/*.yaml")] for kind in KINDS.values())), None)

@@ -14,6 +14,7 @@ from stowplan.cli.session import CHECKPOINTS
 from stowplan.cli.tables import COLUMNS, folded, markdown_table, text_table
 from stowplan.fit.inventory import LONG, caches, checkpoints, draft_bytes, precision
 from stowplan.fit.units import GIB
+from stowplan.profiles.recipe import EVIDENCE
 from stowplan.profiles.variant import Architecture, Checkpoint
 
 _COUNTED = {"engines": ("flags",)}
@@ -190,7 +191,11 @@ def _engine(name: str, catalog: Catalog) -> Iterator[Row]:
         yield Row(("flagsWithBase",), f"{len(both)} entries with those of {base}", source=f"{base} {read}")
 
 
-_EXTRAS = {"chips": _chip, "engines": _engine, "servers": _server, "variants": _variant}
+def _recipe(name: str, catalog: Catalog) -> Iterator[Row]:
+    yield Row(("evidenceMeans",), EVIDENCE[catalog.recipes[name].evidence])
+
+
+_EXTRAS = {"chips": _chip, "engines": _engine, "recipes": _recipe, "servers": _server, "variants": _variant}
 
 
 def _groups(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:

@@ -34,10 +34,29 @@ def load_catalog(profiles: Path | None) -> Catalog:
 
     if profiles is not None and not (_exists(profiles) and profiles.is_dir()):
         raise Refused([Diagnostic("P001", "is not a folder", Location(str(profiles)))], unreadable=True)
+    if profiles is not None:
+        _refuse_other_folders(profiles)
     own = profiles or Path("profiles")
     shipped = resources.folder("profiles")
     overlay = [own] if own.is_dir() and own.resolve() != shipped.resolve() else []
     return Catalog([_shown(shipped), *overlay])
+
+
+def _refuse_other_folders(profiles: Path) -> None:
+    """A folder with files of which none would be read is a mistake, most often by one level."""
+    from stowplan.diagnostics import Diagnostic, Location, Refused
+    from stowplan.profiles.kinds import KINDS
+
+    folders = [kind.folder for kind in KINDS.values()]
+    if any((profiles / folder).is_dir() for folder in folders) or not any(profiles.glob("*")):
+        return
+    hint = f"it has folders such as {', '.join(folders[1:4])}"
+    if profiles.resolve().name in folders:
+        hint = "give the folder above it"
+    elif (profiles / "profiles").is_dir():
+        hint = f"did you mean '{profiles / 'profiles'}'?"
+    message = "is no folder of profiles: nothing in it would be read"
+    raise Refused([Diagnostic("P001", message, Location(str(profiles)), hint=hint)], unreadable=True)
 
 
 def _shown(folder: Path) -> Path:

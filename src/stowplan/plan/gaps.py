@@ -15,14 +15,13 @@ from stowplan.plan.planner import missing_facts
 def gaps(catalog: Catalog) -> Iterator[dict[str, Any]]:
     """Facts by the number of variant x server x use case cells that each would help to decide; then the other unknowns."""
     cells: Counter[str] = Counter()
-    use_cases = list(catalog.use_cases)
-    for variant in catalog.variants:
-        for server in catalog.servers:
-            for fact in {
-                str(reason.numbers["fact"])
-                for reason in missing_facts(cell_pairing(catalog, variant, server, use_cases[0]))
-            }:
-                cells[fact] += len(use_cases)
+    settled_by: dict[str, str] = {}
+    for name, variant in catalog.variants.items():
+        taking = [case for case, spec in catalog.use_cases.items() if variant.kind in spec.variant_kinds]
+        for server in catalog.servers if taking else ():
+            for fact in {str(r.numbers["fact"]) for r in missing_facts(cell_pairing(catalog, name, server, taking[0]))}:
+                cells[fact] += len(taking)
+                settled_by[fact] = _settled_by(fact, server, catalog)
     known = {f"{row['name']} {row['fact']}": row for row in unknown_facts(catalog)}
     for fact, count in sorted(cells.items(), key=lambda item: (-item[1], item[0])):
         row = known.pop(fact, None)
@@ -30,7 +29,18 @@ def gaps(catalog: Catalog) -> Iterator[dict[str, Any]]:
             "name": fact,
             "cells": count,
             "bounds": row["bounds"] if row else [],
-            "settledBy": row["settledBy"] if row else "a source that shows it",
+            "settledBy": row["settledBy"] if row else settled_by[fact],
         }
     for fact, row in known.items():
         yield {"name": fact, "cells": 0, "bounds": row["bounds"], "settledBy": row["settledBy"]}
+
+
+def _settled_by(fact: str, server: str, catalog: Catalog) -> str:
+    """What would settle a fact that no file has a place for yet, and where its place would be."""
+    chip = catalog.servers[server].chip
+    if fact == f"device layer of {server}":
+        return "the plugin or driver that hands out its devices, for `servers` of a device layer"
+    if fact.startswith(f"{chip} formats."):
+        return "the vendor's word or a run that shows it, for `formats` of the chip"
+    elsewhere = f"; runs outside the catalogue: stowplan show chips {chip}" if catalog.chips[chip].reports else ""
+    return f"a published command or log of it, for `supports` of an engine{elsewhere}"

@@ -24,6 +24,20 @@ Evidence = Literal[
     "upstream_pr_test",
     "benchmark_harness",
 ]
+EVIDENCE: dict[Evidence, str] = {
+    "recipe_hw_verified": "the engine's recipe page marks the hardware as verified; each strategy of it may not have been run",
+    "cookbook_verified": "the engine's cookbook marks this very cell as verified",
+    "vendor_doc": "a tutorial of the chip's vendor or of the engine",
+    "ci_baseline": "a job of the engine's continuous integration, with a gate on throughput or accuracy",
+    "vendor_recipe_benchmarked": "a vendor's recipe with published numbers",
+    "vendor_recipe_day0": "a vendor's recipe of the release day: it works, nothing was measured",
+    "project_guide": "a guide of another project",
+    "platform_doc": "documentation of a platform",
+    "community": "a repository of one author",
+    "upstream_pr_test": "the command in the test section of a merged pull request",
+    "benchmark_harness": "a configuration of a benchmark harness",
+}
+"""What each level of evidence says."""
 
 
 class Layout(Model):
