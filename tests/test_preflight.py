@@ -23,7 +23,15 @@ from stowplan.profiles.site import Network
 from stowplan.render.device_layer import group_artifacts, server_artifacts
 
 STUBS = Path(__file__).parent / "stub_engine"
-TESTED = [(n, s) for n, spec in LAYERS.items() for s, entry in spec.servers.items() if entry.preflight]
+TESTED = [
+    *{
+        (n, entry.preflight, CATALOG.chips[CATALOG.servers[s].chip].families): (n, s)
+        for n, spec in LAYERS.items()
+        for s, entry in spec.servers.items()
+        if entry.preflight
+    }.values()
+]
+"""One server for each layer, kind of preflight and chip family: of two such, only names and numbers differ."""
 ONE_OF_EACH = {
     "nvidia-device-plugin": "hgx-h200",
     "amd-device-plugin": "mi355x-8x",

@@ -54,9 +54,14 @@ def test_every_cell_has_a_verdict_and_a_no_has_a_reason(cell: tuple[str, str, st
 
 
 @pytest.mark.parametrize("variant", list(CATALOG.variants))
-def test_every_server_answers_every_variant_in_every_use_case(variant: str) -> None:
-    found = list(matrix(CATALOG, [variant], (), (), "default"))
-    assert len(found) == len(CATALOG.servers) * len(CATALOG.use_cases)
+def test_every_server_answers_every_variant(variant: str) -> None:
+    """Three use cases of each in turn, so that all pairs of server, variant and use case are met; `benchmarks/planning.py` takes all cells."""
+    every, turn = list(CATALOG.use_cases), list(CATALOG.variants).index(variant)
+    found = []
+    for number, server in enumerate(CATALOG.servers):
+        asked = [every[(number + turn + 3 * step) % len(every)] for step in range(3)]
+        found += matrix(CATALOG, [variant], [server], asked, "default")
+    assert len(found) == 3 * len(CATALOG.servers)
     assert [cell for cell in found if cell["verdict"] in ("infeasible", "undocumented") and not cell["reasons"]] == []
     assert [cell for cell in found if (cell["devices"] is None) != bool(cell["reasons"])] == []
 
