@@ -40,7 +40,7 @@ class LayoutSearcher:
             if pinned.devices % nodes == 0:
                 yield Placement(pinned, nodes, pinned.devices // nodes)
             return
-        counts = self.evaluator.layer.server.pod_counts
-        whole = self.evaluator.pairing.server.devices.value or max(counts.single)
-        every = [p for devices in ([whole] if nodes > 1 else counts.single) for p in placements(nodes, devices)]
+        layer = self.evaluator.layer
+        counts = [layer.devices_of(self.evaluator.pairing.server)] if nodes > 1 else layer.server.pod_counts.single
+        every = [p for devices in counts for p in placements(nodes, devices)]
         yield from [p for p in every if self.evaluator.legal(p)] or every[:1]

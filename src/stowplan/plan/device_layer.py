@@ -47,7 +47,7 @@ class Host:
     @property
     def devices(self) -> int:
         """Devices of one host."""
-        return self.server.devices.value or max(self.layer.server.pod_counts.single)
+        return self.layer.devices_of(self.server)
 
 
 def host_of(plan: Plan) -> Host | None:

@@ -42,8 +42,9 @@ class PairSearcher:
         """Documented pairs first, then for each split of the hosts the best of one role with all of the other."""
         for recipe in self.recipes:
             prefill, decode = self._documented(PREFILL, recipe), self._documented(DECODE, recipe)
-            pinned = all(self._pinned(role.name) in (None, role.placement.layout) for role in (prefill, decode))
-            if pinned and self._hosts((prefill, decode)) == nodes:
+            pair, layout = (prefill, decode), self.evaluator.pairing.layout
+            as_pinned = all(layout(role.name) in (None, role.placement.layout) for role in pair)
+            if as_pinned and self._hosts(pair) == nodes:
                 yield self._pair(prefill, decode, nodes, recipe)
         for prefills, decodes in self._splits(nodes):
             if not (prefills and decodes):
@@ -68,12 +69,9 @@ class PairSearcher:
             self._placed[key] = self.evaluator.of(name).place(placement, recipe)
         return self._placed[key]
 
-    def _pinned(self, name: str) -> object:
-        return self.evaluator.pairing.layout(name)
-
     @property
     def _host(self) -> int:
-        return self.evaluator.pairing.server.devices.value or max(self.evaluator.layer.server.pod_counts.single)
+        return self.evaluator.layer.devices_of(self.evaluator.pairing.server)
 
     def _hosts(self, roles: Sequence[Role]) -> int:
         """Whole hosts that instances span, and those that instances on a part of a host fill together."""

@@ -14,6 +14,7 @@ from stowplan.located_yaml import read_file
 from stowplan.plan.choice import loses_by, verdict_of
 from stowplan.plan.cost import cost
 from stowplan.plan.images import built_with, engine_image
+from stowplan.plan.layouts import Placement
 from stowplan.plan.model import Candidate, Plan, Reason, Role
 from stowplan.plan.planner import replicas
 from stowplan.plan.quantization import classes, decision, toolchain
@@ -170,17 +171,14 @@ def checkpoint_bytes(plan: Plan, candidate: Candidate) -> int:
 
 
 def _role(plan: Plan, candidate: Candidate, role: Role) -> dict[str, Any]:
-    layout, fit, placement = role.placement.layout, role.fit, role.placement
-    use_case = plan.pairing.use_case
+    fit, use_case = role.fit, plan.pairing.use_case
     lengths = use_case.input_tokens.mean + use_case.output_tokens.mean
     limit = plan.pairing.variant.max_context.value or fit.tuning.max_model_len
     bands = candidate.estimate
     return {
         "name": role.name,
         "replicas": replicas(plan) * role.instances,
-        "nodes": placement.nodes,
-        "devicesPerNode": placement.devices_per_node,
-        "parallelism": {"tp": layout.tp, "dp": layout.dp, "ep": layout.ep, "pp": layout.pp},
+        **_place(role.placement),
         "flags": role.settings.flags,
         "env": role.settings.env,
         "memory": {
@@ -241,18 +239,16 @@ def _decisions(candidate: Candidate) -> list[dict[str, Any]]:
 def _alternative(plan: Plan, other: Candidate, chosen: Candidate) -> dict[str, Any]:
     return {
         "checkpoint": other.stack.checkpoint.id,
-        "roles": [_placed(role) for role in other.roles],
+        "roles": [{"name": role.name, "instances": role.instances, **_place(role.placement)} for role in other.roles],
         "losesBy": loses_by(other, chosen, plan.pairing),
     }
 
 
-def _placed(role: Role) -> dict[str, Any]:
-    """A role's place: instances in one replica, hosts and devices of each, and how it is split."""
-    layout = role.placement.layout
+def _place(placement: Placement) -> dict[str, Any]:
+    """Hosts and devices of one instance, and how it is split."""
+    layout = placement.layout
     return {
-        "name": role.name,
-        "instances": role.instances,
-        "nodes": role.placement.nodes,
-        "devicesPerNode": role.placement.devices_per_node,
+        "nodes": placement.nodes,
+        "devicesPerNode": placement.devices_per_node,
         "parallelism": {"tp": layout.tp, "dp": layout.dp, "ep": layout.ep, "pp": layout.pp},
     }

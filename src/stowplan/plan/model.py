@@ -12,6 +12,7 @@ from stowplan.plan.layouts import Placement
 from stowplan.plan.settings import Settings
 from stowplan.profiles.device_layer import DeviceLayerSpec, ServerLayer
 from stowplan.profiles.engine import EngineSpec, Version
+from stowplan.profiles.hardware import ServerSpec
 from stowplan.profiles.recipe import RecipeSpec
 from stowplan.profiles.variant import Checkpoint, Draft
 
@@ -51,6 +52,10 @@ class Layer:
     name: str
     spec: DeviceLayerSpec
     server: ServerLayer
+
+    def devices_of(self, server: ServerSpec) -> int:
+        """Devices of one host: what its profile says, else the most that one pod may take."""
+        return server.devices.value or max(self.server.pod_counts.single)
 
 
 @dataclass(frozen=True)
