@@ -105,12 +105,12 @@ def test_a_plan_as_json_has_its_documented_shape(name: str, run: Run) -> None:
     has_shape(ended.data, SHAPE)
     assert (ended.data["apiVersion"], ended.data["kind"]) == ("stowplan/v1", "Plan")
     assert ended.data["verdict"] in ("documented", "derived")
-    (role,) = ended.data["roles"]
-    sizes = role["parallelism"]
-    assert sizes["tp"] * sizes["dp"] * sizes["pp"] == role["nodes"] * role["devicesPerNode"]
-    assert role["capacity"]["scope"] == "dp-rank"
-    for low, middle, high in (band for band in role["estimate"].values() if isinstance(band, list)):
-        assert 0 < low <= middle <= high
+    for role in ended.data["roles"]:
+        sizes = role["parallelism"]
+        assert sizes["tp"] * sizes["dp"] * sizes["pp"] == role["nodes"] * role["devicesPerNode"]
+        assert role["capacity"]["scope"] == "dp-rank"
+        for low, middle, high in (band for band in role["estimate"].values() if isinstance(band, list)):
+            assert 0 < low <= middle <= high
 
 
 def test_options_and_a_file_are_the_same_thing(run: Run) -> None:

@@ -50,6 +50,30 @@ PAIRINGS = {
     "v4-flash.cambricon-x8-mlu590.chat-short": Expected(
         "documented", 1, (8, 1, 8), "DeepSeek-V4-Flash-bf16", "cambricon.com/mlu590", "vllm-mlu-v4-tp8"
     ),
+    "v4-flash.atlas-800i-a3.chat.apart": Expected(
+        "documented", 1, (4, 4, 16), "DeepSeek-V4-Flash-w8a8-mtp", "huawei.com/Ascend910", "ascend-flash-a3-pd-mtp"
+    ),
+    "v4-pro-0813.gb200-nvl72-tray.chat.apart": Expected(
+        "documented", 2, (1, 8, 8), "DeepSeek-V4-Pro-0813", "gpu.nvidia.com", "recipes-pro-0813-gb200-pd"
+    ),
+    "v4-pro.atlas-800i-a2-910b3.chat": Expected(
+        "documented", 4, (8, 4, 32), "DeepSeek-V4-Pro-w4a8-mtp", "huawei.com/Ascend910", "ascend-pro-a2-4node-dp4tp8"
+    ),
+    "v4.1-flash.atlas-800i-a3.coding-agent": Expected(
+        "derived", 1, (4, 4, 16), "DeepSeek-V4.1-Flash-w8a8", "huawei.com/Ascend910", None
+    ),
+    "v4-flash.atlas-850-950dt.chat": Expected(
+        "documented", 1, (1, 4, 4), "DeepSeek-V4-Flash", "huawei.com/npu", "ascend-flash-950dt-dp4-mtp"
+    ),
+    "v4-pro.atlas-850-950dt.chat": Expected(
+        "documented", 2, (8, 2, 16), "DeepSeek-V4-Pro", "huawei.com/npu", "ascend-pro-950dt-2node-dp2tp8"
+    ),
+    "v4-flash.atlas-850-950pr.long-context": Expected(
+        "derived", 1, (4, 1, 4), "DeepSeek-V4-Flash", "huawei.com/npu", "ascend-flash-950pr-tp4-dsacp-1m"
+    ),
+    "v4-flash-0731.atlas-850-950pr.coding-agent": Expected(
+        "derived", 1, (4, 2, 8), "DeepSeek-V4-Flash-0731", "huawei.com/npu", None
+    ),
 }
 
 

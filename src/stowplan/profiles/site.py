@@ -62,7 +62,7 @@ class SiteSpec(Model):
     """Registry host to the mirror that stands for it in image names."""
     pull_secrets: Items[str] = ()
     images: dict[str, str] = {}
-    """Component, engine or quantizer without a public image, to the site's image."""
+    """Component, engine (`NAME`, or `NAME@VERSION`), router or quantizer to the site's own image."""
     device_memory: dict[Name, int] = Field(default_factory=dict, alias="deviceMemoryMib")
     """Chip to MiB that its driver reports here, where the catalogue does not know or the site measured."""
     host_memory: dict[Name, float] = Field(default_factory=dict, alias="hostMemoryGib")
