@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stowplan.diagnostics import Diagnostic, Refused
 from stowplan.pairing import ROLES, Pairing
-from stowplan.plan.flags import unknown_flags
+from stowplan.plan.flags import unknown_flags, unknown_variables
 from stowplan.plan.model import Reason, Stack
 from stowplan.plan.settings import Origin, Settings, pin_path
 
@@ -105,6 +105,7 @@ def _pin_problems(pairing: Pairing, stack: Stack, role: str) -> Iterator[Reason]
             taken_away.append(path[1])
     pinned = {**dict.fromkeys(taken_away), **pins.flags}
     yield from unknown_flags(pairing, stack, pinned)
+    yield from unknown_variables(stack, pins.env)
     by_flag = {flag: name for name, field in stack.engine.fields.items() for flag in (field.flag, *field.aliases)}
     for flag, value in pinned.items():
         if flag in by_flag:
