@@ -292,6 +292,14 @@ def test_every_layer_with_an_exporter_scrapes_it() -> None:
     ]
 
 
+def test_what_an_operator_makes_follows_the_site_too() -> None:
+    asked_for = {"monitoring_labels": {"release": "p"}, "kubelet_root": "/data/k"}
+    for layer in ("nvidia-gpu-operator", "amd-gpu-operator"):
+        made = json.dumps(objects(cluster(layer, **asked_for)))
+        assert '{"release": "p"}' in made
+        assert "/var/lib/kubelet" not in made
+
+
 def test_clusterd_gets_the_folder_that_it_writes_to() -> None:
     made = next(
         o for o in objects(cluster(MINDCLUSTER)) if o["kind"] == "Deployment" and o["metadata"]["name"] == "clusterd"
