@@ -95,8 +95,9 @@ def test_every_check_says_what_it_expects(layer: str, server: str) -> None:
         assert told + skipped + elsewhere == 1, check.name
 
 
-def test_a_host_without_nvlink_needs_none(tmp_path: Path) -> None:
-    code, told = Machine(tmp_path, "nvidia-device-plugin").run(STUB_LINK="none", STOWPLAN_MESH="1")
+@pytest.mark.parametrize("link", ["none", "<inactive>"])
+def test_a_host_that_joins_no_gpus_needs_no_nvlink(link: str, tmp_path: Path) -> None:
+    code, told = Machine(tmp_path, "nvidia-device-plugin").run(STUB_LINK=link, STOWPLAN_MESH="1")
     assert code == 0, told
     assert rendered("nvidia-device-plugin", "l40s-8x").env["STOWPLAN_MESH"] == "1"
 
