@@ -181,6 +181,8 @@ class Workload:
             "topology_key": within.topology_key if within else "",
             "neighbours": {"app.kubernetes.io/instance": self.pairing} if apart else labels,
             "by_group": not apart,
+            "spread": not self.grouped
+            and (self.role["replicas"] > 1 or self.plan.pairing.spec.max_replicas is not None),
             "scheduler_name": workload.scheduler_name,
             "runtime_class": workload.runtime_class,
             "node_selector": {**layer.server.node_selector, **self.site.node_selector},
