@@ -11,6 +11,7 @@ from stowplan.plan.device_layer import Host, host_of
 from stowplan.plan.disaggregated import transfer
 from stowplan.plan.document import digest, plan_document
 from stowplan.plan.model import Plan, Reason, Stack
+from stowplan.plan.platform import platform_document, unsaid
 from stowplan.plan.router import router
 from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
 from stowplan.render.device_layer import group_artifacts, layer_artifacts, server_artifacts
@@ -21,6 +22,11 @@ from stowplan.render.quantization import quantization_artifacts
 from stowplan.render.serving import serving_artifacts
 from stowplan.render.site import site_artifacts
 
+_PLATFORM_HINTS = {
+    "gateway": "gateway: {name: GATEWAY, namespace: NAMESPACE}; kubectl get gateways -A lists them",
+    "operatorVersion": 'operatorVersion: "1.3.1"; the image of its controller names it',
+}
+
 
 def full_document(plan: Plan) -> dict[str, Any]:
     """The plan's document with the numbers and names of its Kubernetes objects."""
@@ -30,6 +36,8 @@ def full_document(plan: Plan) -> dict[str, Any]:
             said["deployment"] = made
         if before := router(plan, plan.chosen, document["roles"]):
             document["router"] = before
+        if told := platform_document(plan, plan.chosen, document["roles"]):
+            document["platform"] = told
     return document
 
 
@@ -47,6 +55,10 @@ def render_pairing(plan: Plan) -> list[Artifact]:
         place = plan.pairing.locate("mode" if plan.pairing.spec.mode else "layout")
         raise Refused([Diagnostic("P032", message, place, hint="its operator brings one, or serve aggregated")])
     _refuse_missing_site_values(plan, plan.chosen.stack, document)
+    if unexpressed := list(unsaid(plan, document["roles"])):
+        place = plan.pairing.locate("platform" if plan.pairing.spec.platform else "site")
+        hint = "another platform, mode or layout; `platform: kubernetes` takes every plan"
+        raise Refused([Diagnostic("P034", message, place, hint=hint) for message in unexpressed])
     folder = f"pairings/{plan.pairing.name}"
     labels, annotations = _labels(document), _annotations(document)
     made = []
@@ -138,6 +150,10 @@ def _refuse_missing_site_values(plan: Plan, stack: Stack, document: Mapping[str,
     if plan.pairing.chip.memory_mib.value is None and chip not in site.device_memory:
         message = f"the memory of {chip} is not published: site {name} must give it as deviceMemoryMib.{chip}"
         problems.append(Diagnostic("P030", message, place, hint=plan.pairing.chip.memory_mib.settled_by))
+    for key, value in (("gateway", site.gateway), ("operatorVersion", site.operator_version)):
+        if key in plan.pairing.platform.needs and not value:
+            message = f"platform {plan.pairing.platform_name} needs it: site {name} must give {key}"
+            problems.append(Diagnostic("P030", message, place, hint=_PLATFORM_HINTS[key]))
     for what, key, hint in _missing_network(plan, stack, document["roles"]):
         problems.append(Diagnostic("P030", f"{what}: site {name} must give network.{key}", place, hint=hint))
     if problems:

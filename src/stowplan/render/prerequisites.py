@@ -7,11 +7,14 @@ from typing import Any
 
 from stowplan.plan.document import build
 from stowplan.plan.model import Plan
+from stowplan.plan.platform import callers_from
 from stowplan.plan.processes import pod_ports
 from stowplan.render.artifact import Artifact
 from stowplan.render.jobs import JOB_USER
 
 _OPERATORS = {
+    "gateway.networking.k8s.io": "Gateway API, by the gateway's own controller",
+    "inference.networking.k8s.io": "Gateway API's inference extension, and a gateway that knows its pools",
     "leaderworkerset.x-k8s.io": "the LeaderWorkerSet controller",
     "monitoring.coreos.com": "the Prometheus operator; `monitoring: false` in the site leaves its objects out, `monitoringLabels` gives them the labels by which it selects",
 }
@@ -41,6 +44,7 @@ def _needs(plan: Plan, document: Mapping[str, Any], objects: Sequence[Mapping[st
         yield f"A secret: `kubectl -n {made['namespace']} create secret generic {secret} --from-literal={key}=...`"
     for secret in plan.pairing.site.pull_secrets:
         yield f"The image pull secret `{secret}` in that namespace."
+    yield from _platform(plan, document)
     for group, kinds in _custom(objects).items():
         yield f"The kinds {', '.join(kinds)} of {group}: {_OPERATORS[group]}."
     if any(role["deployment"]["network"]["interfaceEnv"] for role in roles):
@@ -55,6 +59,13 @@ def _needs(plan: Plan, document: Mapping[str, Any], objects: Sequence[Mapping[st
     yield from _storage(plan, objects)
     yield "Nothing left of an earlier plan: another shape (one host or a group) or pod-security level is another object or namespace; prune, or delete the former."
     yield from _access(plan, document)
+
+
+def _platform(plan: Plan, document: Mapping[str, Any]) -> Iterator[str]:
+    yield from plan.pairing.platform.requires
+    picker = plan.pairing.site.picker
+    if picker and "pool" in document.get("platform", {}):
+        yield f"An endpoint picker for the InferencePool, behind the Service `{picker.service}` on port {picker.port}; it is not rendered."
 
 
 def _driver(plan: Plan) -> Iterator[str]:
@@ -118,7 +129,7 @@ def _access(plan: Plan, document: Mapping[str, Any]) -> Iterator[str]:
         )
         if "router" not in document:
             return
-    callers = ", ".join(f"`{name}`" for name in plan.pairing.site.allow_from)
+    callers = ", ".join(f"`{name}`" for name in callers_from(plan.pairing))
     where = f"the namespaces {callers} or " if callers else ""
     yield f"Callers in {where}the pairing's own namespace; `allowFrom` in the site lets others in."
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from stowplan.plan.deployment import object_name
 from stowplan.plan.model import Layer, Plan, Stack
+from stowplan.plan.platform import callers_from
 from stowplan.plan.processes import pod_ports
 from stowplan.plan.router import ROUTER
 from stowplan.render.artifact import Artifact, objects_file
@@ -35,8 +36,18 @@ def serving_artifacts(plan: Plan, document: _Document) -> Iterator[Artifact]:
         templates.append("prometheus-rule")
     if "router" in document:
         templates.append("router")
+    if "platform" in document:
+        templates += _of_platform(document["platform"])
     for template in templates:
-        yield objects_file(f"serving/{template}.yaml", render_objects(f"serving/{template}.yaml.j2", context))
+        file = template.rpartition("/")[2]
+        yield objects_file(f"serving/{file}.yaml", render_objects(f"serving/{template}.yaml.j2", context))
+
+
+def _of_platform(told: _Document) -> list[str]:
+    """Templates of the objects that stand beside the pods on a platform."""
+    if told["method"] != "route":
+        return []
+    return ["route/http-route", *(["route/inference-pool"] if "pool" in told else [])]
 
 
 def _context(plan: Plan, stack: Stack, layer: Layer, document: _Document) -> dict[str, Any]:
@@ -51,7 +62,8 @@ def _context(plan: Plan, stack: Stack, layer: Layer, document: _Document) -> dic
         "front": selector(name, ROUTER) if "router" in document else answering(name, roles[0]),
         "headless": [_headless(name, role) for role in roles if role["deployment"]["workload"] == "StatefulSet"],
         "doors": list(_doors(name, document)),
-        "allow_from": list(site.allow_from),
+        "allow_from": callers_from(plan.pairing),
+        **_route(plan, document),
         "monitored": site.monitoring,
         "monitoring_labels": site.monitoring_labels,
         "pull_secrets": [{"name": secret} for secret in site.pull_secrets],
@@ -61,6 +73,19 @@ def _context(plan: Plan, stack: Stack, layer: Layer, document: _Document) -> dic
         **_weights(plan, stack, layer, document),
         **_smoke_test(plan, stack, layer, made),
         **_router(stack, layer, document),
+    }
+
+
+def _route(plan: Plan, document: _Document) -> dict[str, Any]:
+    told, site = document.get("platform", {}), plan.pairing.site
+    if told.get("method") != "route":
+        return {}
+    pool = told.get("pool")
+    return {
+        "gateway": site.gateway,
+        "picker": site.picker.model_dump(by_alias=True) if site.picker and pool else None,
+        "front_ports": pool["ports"] if pool else [],
+        "timeout": f"{told['timeouts']['requestSeconds']}s",
     }
 
 
