@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from math import ceil
-from typing import Any
+from typing import Any, Literal
 
 from stowplan.fit.units import GIB
 from stowplan.fit.weights import weights
@@ -24,6 +24,7 @@ _HASH_LENGTH = 6
 _REVISION_LENGTH = 12
 _PROBE_PERIOD = 10
 _GRACE_BEYOND_SHUTDOWN = 60
+_HOST_WEIGHTS = "The checkpoints lie in a folder of the hosts, as the site says."
 _LATE = 4
 """How many times slower than expected an arrival may be before it counts as failed."""
 
@@ -83,6 +84,10 @@ def _deployment(plan: Plan, chosen: Candidate, role: Role) -> dict[str, Any]:
     rdma = site.network.rdma_resource if grouped or (handed and handed.rdma) else ""
     reasons = privileges(container, layer, joined=joined, rdma=bool(rdma))
     pinned = revision(plan, chosen)
+    volume = _weights_volume(site.weights, stack.checkpoint.id)
+    if volume == "hostPath":
+        held = f"{reasons['host-path']} " if "host-path" in reasons else ""
+        reasons = dict(sorted({**reasons, "host-path": f"{held}{_HOST_WEIGHTS}"}.items()))
     level = pod_security(reasons)
     size = checkpoint_bytes(plan, chosen)
     port = int(role.settings.get("flags", engine.fields["port"].flag))
@@ -139,6 +144,7 @@ def _deployment(plan: Plan, chosen: Candidate, role: Role) -> dict[str, Any]:
             "reasons": reasons,
         },
         "weights": {
+            "volume": volume,
             "claimGib": ceil(size * (1 + site.weights.headroom_percent / 100) / GIB),
             "claim": _claim(plan.pairing.name, stack.checkpoint.id, site.weights),
             "path": weights_path("/models", stack.checkpoint.id, pinned),
@@ -146,6 +152,13 @@ def _deployment(plan: Plan, chosen: Candidate, role: Role) -> dict[str, Any]:
             "hub": stack.checkpoint.hubs[0] if stack.checkpoint.hubs else None,
         },
     }
+
+
+def _weights_volume(site: Weights, checkpoint: str) -> Literal["claim", "hostPath", "image"]:
+    """Where pods find a checkpoint: in its image, in a folder of the hosts, or on a claim that a Job fills."""
+    if checkpoint in site.images:
+        return "image"
+    return "hostPath" if site.host_path else "claim"
 
 
 def _network(multi: MultiNode | None, handed: Transfer | None) -> dict[str, list[str]]:

@@ -25,6 +25,10 @@ class Weights(Model):
     """Hub to the address of its mirror, `https://HOST`; none: the hub itself."""
     download_rate: Annotated[float, Field(gt=0)] = 0.05
     """GB/s at which a checkpoint arrives; the deadlines of what waits for it follow."""
+    host_path: Annotated[str, Field(pattern=r"^(/[^/]+)*$")] = ""
+    """Folder of the hosts that already holds the checkpoints, each below `ORGANISATION/NAME`; empty: a claim."""
+    images: dict[str, str] = {}
+    """Checkpoint id to the OCI image that holds its files at the root; others come by claim or host path."""
     token_secret: str = ""
     """Secret with key `token`; empty: anonymous download."""
     revisions: dict[str, str] = {}
@@ -107,6 +111,10 @@ class SiteSpec(Model):
     """None: the platform needs none, or callers reach the Service."""
     picker: Picker | None = None
     """None: the route goes to the Service, which spreads requests evenly."""
+    priority_class: str = ""
+    """Of the engine's pods; empty: the cluster's default."""
+    prometheus: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
+    """Address that an autoscaler asks for the engine's metrics; needed where a pairing gives `maxReplicas`."""
     monitoring: bool = True
     """Render PodMonitor and PrometheusRule (needs the Prometheus operator's kinds)."""
     monitoring_labels: dict[str, str] = {}

@@ -157,9 +157,9 @@ def marker(path: str) -> str:
     return f"{path}/{_COMPLETE}"
 
 
-def wait_script(path: str) -> str:
-    """Wait until the checkpoint is whole on the volume."""
-    return f"until [ -f {shlex.quote(marker(path))} ]; do echo 'waiting for the weights'; sleep 15; done\n"
+def wait_script(file: str) -> str:
+    """Wait until the volume has the file by which a whole checkpoint is known."""
+    return f"until [ -f {shlex.quote(file)} ]; do echo 'waiting for the weights'; sleep 15; done\n"
 
 
 def ready_script(ports: Sequence[int], path: str, model: str, key_variable: str) -> str:

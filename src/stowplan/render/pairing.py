@@ -13,6 +13,7 @@ from stowplan.plan.document import digest, plan_document
 from stowplan.plan.model import Plan, Reason, Stack
 from stowplan.plan.platform import platform_document, unsaid
 from stowplan.plan.router import router
+from stowplan.plan.scaling import scaling
 from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
 from stowplan.render.device_layer import group_artifacts, layer_artifacts, server_artifacts
 from stowplan.render.labels import name_by_content, stamp
@@ -34,6 +35,9 @@ def full_document(plan: Plan) -> dict[str, Any]:
     if plan.chosen is not None:
         for said, made in zip(document["roles"], deployments(plan, plan.chosen), strict=True):
             said["deployment"] = made
+        budget = document["roles"][0]["deployment"]["probes"]["startup"]["budgetSeconds"]
+        if paced := scaling(plan, plan.chosen, budget):
+            document["scaling"] = paced
         if before := router(plan, plan.chosen, document["roles"]):
             document["router"] = before
         if told := platform_document(plan, plan.chosen, document["roles"]):
@@ -58,7 +62,7 @@ def render_pairing(plan: Plan) -> list[Artifact]:
     if unexpressed := list(unsaid(plan, document["roles"])):
         place = plan.pairing.locate("platform" if plan.pairing.spec.platform else "site")
         hint = "another platform, mode or layout; `platform: kubernetes` takes every plan"
-        raise Refused([Diagnostic("P034", message, place, hint=hint) for message in unexpressed])
+        raise Refused([Diagnostic("P035", message, place, hint=hint) for message in unexpressed])
     folder = f"pairings/{plan.pairing.name}"
     labels, annotations = _labels(document), _annotations(document)
     made = []
@@ -154,6 +158,19 @@ def _refuse_missing_site_values(plan: Plan, stack: Stack, document: Mapping[str,
         if key in plan.pairing.platform.needs and not value:
             message = f"platform {plan.pairing.platform_name} needs it: site {name} must give {key}"
             problems.append(Diagnostic("P030", message, place, hint=_PLATFORM_HINTS[key]))
+    if "scaling" in document and not site.prometheus:
+        message = f"an autoscaler asks Prometheus for requests in flight: site {name} must give prometheus"
+        problems.append(
+            Diagnostic("P030", message, place, hint="for example http://prometheus-operated.monitoring.svc:9090")
+        )
+    if (
+        document["quantization"]["decision"] == "convert"
+        and document["roles"][0]["deployment"]["weights"]["volume"] != "claim"
+    ):
+        message = (
+            f"{document['checkpoint']['id']} is made by a Job, which needs a claim: site {name} gives its own volume"
+        )
+        problems.append(Diagnostic("P034", message, place, hint="leave weights.hostPath and weights.images out"))
     for what, key, hint in _missing_network(plan, stack, document["roles"]):
         problems.append(Diagnostic("P030", f"{what}: site {name} must give network.{key}", place, hint=hint))
     if problems:

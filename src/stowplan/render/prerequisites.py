@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stowplan.plan.document import build
+from stowplan.plan.deployment import weights_path
+from stowplan.plan.document import build, revision
 from stowplan.plan.model import Plan
 from stowplan.plan.platform import callers_from
 from stowplan.plan.processes import pod_ports
@@ -15,6 +16,7 @@ from stowplan.render.jobs import JOB_USER
 _OPERATORS = {
     "gateway.networking.k8s.io": "Gateway API, by the gateway's own controller",
     "inference.networking.k8s.io": "Gateway API's inference extension, and a gateway that knows its pools",
+    "keda.sh": "KEDA, which reaches the site's Prometheus; nothing else scales the same object",
     "leaderworkerset.x-k8s.io": "the LeaderWorkerSet controller",
     "monitoring.coreos.com": "the Prometheus operator; `monitoring: false` in the site leaves its objects out, `monitoringLabels` gives them the labels by which it selects",
 }
@@ -98,7 +100,13 @@ def _group(plan: Plan, role: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _storage(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    wanted = plan.pairing.site.weights.storage_class
+    weights, chosen = plan.pairing.site.weights, plan.chosen
+    if chosen and chosen.stack.checkpoint.id in weights.images:
+        yield "The feature ImageVolume of the cluster's API server and kubelets, and a container runtime that mounts images."
+    elif weights.host_path:
+        path = weights_path(weights.host_path, chosen.stack.checkpoint.id, revision(plan, chosen)) if chosen else ""
+        yield f"The checkpoint in `{path}` of each host, whole, before the pods start: they wait for its config.json only."
+    wanted = weights.storage_class
     where = f"Storage class `{wanted}`" if wanted else "A default storage class"
     for claim in (o for o in objects if o["kind"] == "PersistentVolumeClaim"):
         modes, storage = ", ".join(claim["spec"]["accessModes"]), claim["spec"]["resources"]["requests"]["storage"]

@@ -19,6 +19,9 @@ from stowplan.render.workload import Workload, answering, key_reference, port_na
 
 _Document = Mapping[str, Any]
 _PROBE_PERIOD = 10
+_ON_DEMAND = {"router": "router", "scaling": "scaled-object"}
+"""Part of the plan to the template that renders it."""
+_SCALED = {"Deployment": "apps/v1", "LeaderWorkerSet": "leaderworkerset.x-k8s.io/v1"}
 
 
 def serving_artifacts(plan: Plan, document: _Document) -> Iterator[Artifact]:
@@ -31,13 +34,13 @@ def serving_artifacts(plan: Plan, document: _Document) -> Iterator[Artifact]:
         yield from workload.artifacts(f"{workload.role['name']}-" if len(roles) > 1 else "")
     yield from workloads[0].group_artifacts()
     context = _context(plan, stack, plan.layer, document)
-    templates = ["service-account", "weights", "service", "network-policy", "smoke-test"]
+    templates = ["service-account", "service", "network-policy", "smoke-test"]
+    if roles[0]["deployment"]["weights"]["volume"] == "claim":
+        templates.append("weights")
     if plan.pairing.site.monitoring:
         templates.append("prometheus-rule")
-    if "router" in document:
-        templates.append("router")
-    if "platform" in document:
-        templates += _of_platform(document["platform"])
+    templates += [template for key, template in _ON_DEMAND.items() if key in document]
+    templates += _of_platform(document.get("platform", {}))
     for template in templates:
         file = template.rpartition("/")[2]
         yield objects_file(f"serving/{file}.yaml", render_objects(f"serving/{template}.yaml.j2", context))
@@ -45,7 +48,7 @@ def serving_artifacts(plan: Plan, document: _Document) -> Iterator[Artifact]:
 
 def _of_platform(told: _Document) -> list[str]:
     """Templates of the objects that stand beside the pods on a platform."""
-    if told["method"] != "route":
+    if told.get("method") != "route":
         return []
     return ["route/http-route", *(["route/inference-pool"] if "pool" in told else [])]
 
@@ -73,6 +76,8 @@ def _context(plan: Plan, stack: Stack, layer: Layer, document: _Document) -> dic
         **_weights(plan, stack, layer, document),
         **_smoke_test(plan, stack, layer, made),
         **_router(stack, layer, document),
+        "scaling": document.get("scaling", {}),
+        "scale_target": {"apiVersion": _SCALED.get(made["workload"], ""), "kind": made["workload"]},
     }
 
 

@@ -11,7 +11,7 @@ from stowplan.plan.processes import pod_ports
 from stowplan.profiles.engine import EngineSpec, RankProcesses
 from stowplan.render.artifact import Artifact, objects_file
 from stowplan.render.claims import by_claims, claim_objects
-from stowplan.render.command import Place, engine_script, hidden_env, ready_script, wait_script
+from stowplan.render.command import Place, engine_script, hidden_env, marker, ready_script, wait_script
 from stowplan.render.device_layer import reason_annotations
 from stowplan.render.environment import render_objects, stem, templates_in
 from stowplan.render.host_paths import mounts_of, volumes_of
@@ -134,8 +134,9 @@ class Workload:
             "progress_deadline": made["deadlines"]["rollout"],
             "monitoring_labels": self.site.monitoring_labels,
             "pull_secrets": [{"name": secret} for secret in self.site.pull_secrets],
-            "wait_script": wait_script(made["weights"]["path"]),
-            "claim": made["weights"]["claim"],
+            "scaled": self.plan.pairing.spec.max_replicas is not None,
+            "priority_class": self.site.priority_class,
+            **self._weights(),
             **self._scheduling(labels),
             **self._resources(),
             **self._security(),
@@ -144,6 +145,23 @@ class Workload:
             "ready_script": ready_script(
                 ports, self.engine.endpoint.models, self.plan.pairing.spec.variant, self.engine.endpoint.api_key_env
             ),
+        }
+
+    def _weights(self) -> dict[str, Any]:
+        """The volume with the checkpoint, and what the pod waits for before it is read."""
+        weights, site = self.made["weights"], self.site.weights
+        kind, path = weights["volume"], weights["path"]
+        volume: dict[str, Any] = {"persistentVolumeClaim": {"claimName": weights["claim"], "readOnly": True}}
+        whole = marker(path)
+        if kind == "hostPath":
+            volume, whole = {"hostPath": {"path": site.host_path, "type": "Directory"}}, f"{path}/config.json"
+        elif kind == "image":
+            volume = {"image": {"reference": site.images[self.stack.checkpoint.id], "pullPolicy": "IfNotPresent"}}
+            whole = ""
+        return {
+            "weights_volume": {"name": "weights", **volume},
+            "weights_mount": {"name": "weights", "mountPath": path if kind == "image" else "/models", "readOnly": True},
+            "wait_script": wait_script(whole) if whole else "",
         }
 
     def _scheduling(self, labels: Mapping[str, str]) -> dict[str, Any]:

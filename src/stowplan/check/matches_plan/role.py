@@ -107,7 +107,8 @@ def replicas_and_nodes(item: Object, bundle: Bundle) -> Iterator[Found]:
     role = role_of(item, bundle)
     if not role:
         return
-    if item.spec.get("replicas", 1) != role.get("replicas"):
+    scaled = "scaling" in (bundle.plan or {}) and "replicas" not in item.spec
+    if not scaled and item.spec.get("replicas", 1) != role.get("replicas"):
         yield Found(
             item,
             ("spec", "replicas"),
