@@ -26,6 +26,8 @@ def platform_document(plan: Plan, chosen: Candidate, roles: Sequence[Mapping[str
     document: dict[str, Any] = {"name": plan.pairing.platform_name, "method": spec.method}
     if version := _api(spec, site.operator_version):
         document |= {"apiVersion": f"{spec.group}/{version}", "kind": spec.kind}
+    if spec.starts:
+        document["framework"] = chosen.stack.engine.extends or chosen.stack.engine_name
     if spec.method == "route":
         document["timeouts"] = _timeouts(plan, chosen)
         if site.picker and len(roles) == 1:
@@ -66,24 +68,37 @@ def unsaid(plan: Plan, roles: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{name} cannot be told of this plan's {pairing.mode} serving: {spec.title}"
     for role in roles:
         yield from _unsaid_of_role(name, spec, role)
+    if spec.kind and pairing.spec.max_replicas:
+        yield f"{name} scales its pods by its own means, and this pairing gives maxReplicas"
     pooled = pod_ports(roles[0])
     if spec.method == "route" and pairing.site.picker and len(pooled) > _MOST_PORTS:
         yield f"an InferencePool has at most {_MOST_PORTS} ports, and each pod answers on {len(pooled)}"
 
 
 def _unsaid_of_role(name: str, spec: PlatformSpec, role: Mapping[str, Any]) -> Iterator[str]:
-    made, sizes = role["deployment"], role["parallelism"]
-    if spec.method in ("objects", "route"):
+    made, nodes = role["deployment"], role["nodes"]
+    if not spec.kind:
         return
     if made["processes"]["byRank"]:
         yield f"{name} starts one process in each pod, and role {role['name']} runs one for each rank"
-    if role["nodes"] > 1 and not spec.spans:
-        yield f"{name} cannot be told of a replica that spans {role['nodes']} hosts"
-    if spec.method == "inference-service" and role["nodes"] > 1 and sizes["dp"] % role["nodes"]:
+    if nodes > 1 and not spec.spans:
+        yield f"{name} cannot be told of a replica that spans {nodes} hosts"
+    if spec.method == "inference-service":
+        yield from _unsaid_of_service(name, spec, role)
+
+
+def _unsaid_of_service(name: str, spec: PlatformSpec, role: Mapping[str, Any]) -> Iterator[str]:
+    """An inference service counts a group's hosts by ranks or stages, and takes weights from a claim."""
+    made, nodes, sizes = role["deployment"], role["nodes"], role["parallelism"]
+    by_ranks = sizes["pp"] == 1 and sizes["dp"] % nodes == 0
+    by_stages = sizes["dp"] == 1 and sizes["pp"] == nodes
+    if nodes > 1 and not (by_ranks or by_stages):
         yield (
-            f"{name} counts the hosts of a group by data-parallel ranks of each, and this plan spreads "
-            f"{sizes['dp']} over {role['nodes']} hosts"
+            f"{name} counts the hosts of a group by data-parallel ranks or pipeline stages, and this plan has "
+            f"{sizes['dp']} and {sizes['pp']} over {nodes} hosts"
         )
+    if made["weights"]["volume"] != "claim":
+        yield f"{name} is told of weights on a claim, and the site has them in another volume"
     port = made["ports"]["http"]
-    if spec.port and spec.method == "inference-service" and port != spec.port:
-        yield f"{name} looks for engines on port {spec.port} alone, and the plan has {port}"
+    if spec.port and port != spec.port:
+        yield f"{name} looks for engines on port {spec.port} alone, and the plan has {port}: set flags.--port"

@@ -25,12 +25,15 @@ class FrontEnd(Model):
     name: Text
     command: Items[Text]
     port: Port
-    port_name: Text
     health: Text
-    live: Text
-    service: Text
-    """Of its Service, behind the object's name."""
     env: dict[str, str] = {}
+
+
+class PodNames(Model):
+    """Regular expressions of what follows the object's name in the names of its pods."""
+
+    single: Text
+    group: Text = ""
 
 
 class PlatformSpec(Sourced):
@@ -55,10 +58,14 @@ class PlatformSpec(Sourced):
     """The one port on which it looks for engines; null: any."""
     starts: bool = False
     """It starts builds of engines made for it, and those alone."""
-    labels: dict[str, str] = {}
-    """Of the pods that it makes, beside `nameLabel`."""
-    name_label: str = ""
-    """Label in which its pods carry the object's name."""
+    port_name: Text = "http"
+    """Of that port in the engine's container."""
+    own_account: bool = False
+    """Its operator gives the pods an account, with whose token they find each other."""
+    pod_names: PodNames | None = None
+    """None: as Kubernetes' own objects name them."""
+    answering: dict[str, str] = {}
+    """Labels that it gives to the pods that answer, beside those that it is told."""
     front_end: FrontEnd | None = None
     requires: Items[Text] = ()
     """What must be there, or be set, in sentences."""

@@ -54,7 +54,7 @@ def render_pairing(plan: Plan) -> list[Artifact]:
     if plan.chosen is None:
         raise Refused(_refusals(plan))
     document = full_document(plan)
-    if len(document["roles"]) > 1 and "router" not in document:
+    if len(document["roles"]) > 1 and "router" not in document and not plan.pairing.platform.starts:
         message = f"no router for prefill and decode of {plan.chosen.stack.engine_name} is in the catalogue"
         place = plan.pairing.locate("mode" if plan.pairing.spec.mode else "layout")
         raise Refused([Diagnostic("P032", message, place, hint="its operator brings one, or serve aggregated")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from stowplan.plan.deployment import weights_path
@@ -47,8 +47,9 @@ def _needs(plan: Plan, document: Mapping[str, Any], objects: Sequence[Mapping[st
     for secret in plan.pairing.site.pull_secrets:
         yield f"The image pull secret `{secret}` in that namespace."
     yield from _platform(plan, document)
-    for group, kinds in _custom(objects).items():
-        yield f"The kinds {', '.join(kinds)} of {group}: {_OPERATORS[group]}."
+    operators = {**_OPERATORS, plan.pairing.platform.group: f"the operator of `{plan.pairing.platform_name}`"}
+    for group, kinds in _custom(objects, operators).items():
+        yield f"The kinds {', '.join(kinds)} of {group}: {operators[group]}."
     if any(role["deployment"]["network"]["interfaceEnv"] for role in roles):
         interface = plan.pairing.site.network.interface
         yield f"The interface `{interface}` carries the address that Kubernetes gives the hosts (InternalIP)."
@@ -160,10 +161,10 @@ def _secrets(value: object) -> Iterator[tuple[str, str]]:
             yield from _secrets(inner)
 
 
-def _custom(objects: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+def _custom(objects: Sequence[Mapping[str, Any]], known: Collection[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for item in objects:
         group = item["apiVersion"].partition("/")[0]
-        if group in _OPERATORS and item["kind"] not in found.setdefault(group, []):
+        if group in known and item["kind"] not in found.setdefault(group, []):
             found[group].append(item["kind"])
     return found
