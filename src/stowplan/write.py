@@ -165,10 +165,11 @@ def _refuse_outside(out: Path, path: str) -> None:
 
 
 def _drop_empty_folders(out: Path, removed: Iterable[str]) -> None:
-    for path in removed:
-        for folder in (out / path).parents:
-            if folder == out or any(folder.iterdir()):
-                break
+    above = {
+        folder for path in removed for folder in (out / path).parents if folder.is_relative_to(out) and folder != out
+    }
+    for folder in sorted(above, key=lambda folder: len(folder.parts), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 

@@ -15,7 +15,7 @@ from stowplan.fit.ledger import Fit, Fitter, Tuning
 from stowplan.fit.units import GIB, MIB
 from stowplan.pairing import Pairing
 from stowplan.plan.choice import documents
-from stowplan.plan.flags import broken_rules, unknown_flags
+from stowplan.plan.flags import broken_rules, unknown_flags, unknown_variables
 from stowplan.plan.layouts import Placement, violations
 from stowplan.plan.model import Candidate, Layer, Reason, Recipe, Role, Stack
 from stowplan.plan.objectives import miss_ratio, missed
@@ -245,6 +245,7 @@ class Evaluator:
                 "F010", f"{broken.message}: {broken.rule.reason} ({broken.rule.source})", {"rule": broken.rule.id}
             )
         yield from unknown_flags(pairing, self.stack, settings.flags)
+        yield from unknown_variables(self.stack, settings.env)
         yield from broken_rules(self.stack, context, settings)
         needed, served = self.median_request, fit.tuning.max_model_len
         if served < needed:

@@ -48,6 +48,33 @@ def unknown_flags(pairing: Pairing, stack: Stack, flags: Mapping[str, Any]) -> I
             )
         elif value is not None:
             yield from _wrong_value(name, value, fitting[0])
+            yield from _unknown_keys(stack, engine, name, value)
+
+
+def _unknown_keys(stack: Stack, engine: str, flag: str, value: object) -> Iterator[Reason]:
+    """Keys that the version does not look up in the mapping: it would pass over them without a word."""
+    known = stack.engine.keys.get(flag)
+    if known and isinstance(value, Mapping):
+        for key in value:
+            if missing := _unread(key, known, stack.version.version):
+                yield Reason("F054", f"{engine} reads no {key} in {flag}{missing}", {"flag": flag, "key": key})
+
+
+def unknown_variables(stack: Stack, env: Mapping[str, str]) -> Iterator[Reason]:
+    """Variables with the engine's own prefix that the version does not ask for."""
+    own, version = stack.engine.variables, stack.version.version
+    for name in env if own else ():
+        if own and name.startswith(own.prefix) and (missing := _unread(name, own.known, version)):
+            yield Reason("F054", f"{stack.engine_name} {version} does not read {name}{missing}", {"variable": name})
+
+
+def _unread(name: str, known: Mapping[str, str | None], version: str) -> str:
+    """What to say of a name that the version does not read; empty for one that it does."""
+    versions = known.get(name, "")
+    if versions is None or (versions and in_range(version, versions)):
+        return ""
+    said = f"versions that do: {versions}" if versions else did_you_mean(name, known) or "no version that was read does"
+    return f"; {said}"
 
 
 def broken_rules(stack: Stack, context: Context, settings: Settings) -> Iterator[Reason]:

@@ -53,6 +53,14 @@ class ReadRelease(Model):
     sha256: Text
 
 
+class Variables(Model):
+    """Variables of one prefix, which the engine reads itself."""
+
+    prefix: Text
+    known: dict[Text, Versions | None]
+    """Null: every version that was read."""
+
+
 class FieldFlag(Model):
     """How a field of the plan is spelled on the command line."""
 
@@ -414,6 +422,11 @@ class EngineSpec(Model):
     versions: Items[Version]
     flags: dict[FlagName, Flag]
     flags_read: Items[ReadRelease] = ()
+    keys: dict[FlagName, dict[Text, Versions | None]] = {}
+    """Flag with a mapping to the keys that the engine looks up in it, and the versions that do (scripts/engine_settings.py)."""
+    variables: Variables | None = None
+    settings_read: Items[ReadRelease] = ()
+    """Releases whose sources these keys and variables were read from."""
     fields: dict[str, FieldFlag]
     env: Items[str] = ()
     """Variables that the engine or its runtime reads."""

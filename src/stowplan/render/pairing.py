@@ -86,8 +86,8 @@ def render_all(plans: Iterable[Plan], sites: Iterable[Sequence[Host]] = ()) -> l
     Raises:
         Refused: as `render_pairing`, or two of them need different contents in one file, or two owners of one device.
     """
-    plans = tuple(plans)
-    refuse_two_owners(plans)
+    plans, sites = tuple(plans), tuple(sites)
+    refuse_two_owners(plans, [host for hosts in sites for host in hosts])
     made: dict[str, tuple[Artifact, str]] = {}
     layers: set[tuple[str, str]] = set()
     for whose, place, artifacts in (*_of_pairings(plans, layers), *_of_sites(sites, layers)):
