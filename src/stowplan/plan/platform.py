@@ -65,7 +65,7 @@ def unsaid(plan: Plan, roles: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if spec.apis and version and not _api(spec, version):
         yield f"no version of {spec.kind} is known for {name} {version}"
     if pairing.mode not in spec.modes:
-        yield f"{name} cannot be told of this plan's {pairing.mode} serving: {spec.title}"
+        yield f"{name} is told of {' or '.join(spec.modes)} serving only, and this plan is {pairing.mode}"
     for role in roles:
         yield from _unsaid_of_role(name, spec, role)
     if spec.kind and pairing.spec.max_replicas:
@@ -101,4 +101,4 @@ def _unsaid_of_service(name: str, spec: PlatformSpec, role: Mapping[str, Any]) -
         yield f"{name} is told of weights on a claim, and the site has them in another volume"
     port = made["ports"]["http"]
     if spec.port and port != spec.port:
-        yield f"{name} looks for engines on port {spec.port} alone, and the plan has {port}: set flags.--port"
+        yield f"{name} looks for engines on port {spec.port} alone, and the pairing pins {port}"
