@@ -22,6 +22,7 @@ KINDS = (
     "device-layers",
     "engines",
     "pairings",
+    "platforms",
     "quantizers",
     "recipes",
     "servers",

@@ -10,11 +10,12 @@ from functools import lru_cache
 from typing import Any
 
 from stowplan.check.objects import Container, Object, Path, Pod, containers, sequence
+from stowplan.check.told import told
 from stowplan.plain_scalars import json_scalar
 
 _PROGRAM = ("vllm", "serve")
 _PROGRAMS = ("vllm", "sglang")
-_MODULES = ("vllm.entrypoints.openai.api_server", "sglang.launch_server")
+_MODULES = ("vllm.entrypoints.openai.api_server", "sglang.launch_server", "dynamo.vllm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Command:
 @lru_cache(maxsize=1024)
 def commands(item: Object) -> tuple[Command, ...]:
     """The engine commands of an object's pods."""
-    found = (_command(pod, container) for pod in item.pods for container in containers(pod))
+    own = ((pod, container) for pod in item.pods for container in containers(pod))
+    found = (_command(*engine) for engine in (*own, *(engine for part in told(item) for engine in part.engines)))
     return tuple(command for command in found if command is not None)
 
 

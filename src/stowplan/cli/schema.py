@@ -18,7 +18,7 @@ def schema(
     kind: Annotated[
         str,
         typer.Argument(
-            help="chip, server, variant, use-case, engine, device-layer, quantizer, recipe, site or pairing."
+            help="chip, server, variant, use-case, engine, device-layer, platform, quantizer, recipe, site or pairing."
         ),
     ],
 ) -> int:

@@ -181,7 +181,11 @@ def _host(catalog: Catalog, server: str, layer: Layer, site_name: str, site: Sit
 
 def _tester(catalog: Catalog, chip: ChipSpec, site: SiteSpec) -> Tester | None:
     families = {*chip.families}
-    serving = [(e.priority, name, e) for name, e in catalog.engines.items() if families & {*e.chip_families}]
+    serving = [
+        (e.priority, name, e)
+        for name, e in catalog.engines.items()
+        if e.platform is None and families & {*e.chip_families}
+    ]
     if not serving:
         return None
     _, name, engine = max(serving, key=lambda item: item[:2])

@@ -154,7 +154,7 @@ class Evaluator:
             "devices": (layout.tp * layout.dp, "layout"),
             "dpAttention": (layout.dp > 1, "layout"),
             "expertParallel": (layout.ep > 1, "layout"),
-            "port": (self.stack.engine.endpoint.port, "the engine's endpoint"),
+            "port": self._port(),
             "servedModelName": (self.pairing.spec.variant, "clients ask for the variant by its name"),
         }
         fields = self.stack.engine.fields
@@ -170,6 +170,12 @@ class Evaluator:
         for name, (value, reason) in values.items():
             if name in fields and value != fields[name].omit_when:
                 settings.put(("flags", fields[name].flag), value, Origin("plan", name, reason, "this plan"))
+
+    def _port(self) -> tuple[int, str]:
+        """The one on which the platform looks for engines, else the engine's usual one."""
+        if port := self.pairing.platform.port:
+            return port, f"platform {self.pairing.platform_name} looks for engines there"
+        return self.stack.engine.endpoint.port, "the engine's endpoint"
 
     def _ranks(self, field: str, layout: Layout) -> int:
         """Ranks over which the engine spreads a limit that is given for the whole group."""

@@ -412,6 +412,8 @@ class EngineSpec(Model):
     title: Text
     extends: Name | None = None
     """Engine whose flag table (at `upstream` of the version) this one's is added to."""
+    platform: Name | None = None
+    """The platform whose operator starts it; planned where the pairing runs on that one, and nowhere else."""
     chip_families: Items[Name]
     priority: int = 0
     """Higher is taken first where several engines serve a chip."""

@@ -11,6 +11,7 @@ from stowplan.plan.device_layer import Host, host_of
 from stowplan.plan.disaggregated import transfer
 from stowplan.plan.document import digest, plan_document
 from stowplan.plan.model import Plan, Reason, Stack
+from stowplan.plan.platform import platform_document, unsaid
 from stowplan.plan.router import router
 from stowplan.plan.scaling import scaling
 from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
@@ -21,6 +22,11 @@ from stowplan.render.prerequisites import prerequisites
 from stowplan.render.quantization import quantization_artifacts
 from stowplan.render.serving import serving_artifacts
 from stowplan.render.site import site_artifacts
+
+_PLATFORM_HINTS = {
+    "gateway": "gateway: {name: GATEWAY, namespace: NAMESPACE}; kubectl get gateways -A lists them",
+    "operatorVersion": 'operatorVersion: "1.3.1"; the image of its controller names it',
+}
 
 
 def full_document(plan: Plan) -> dict[str, Any]:
@@ -34,6 +40,8 @@ def full_document(plan: Plan) -> dict[str, Any]:
             document["scaling"] = paced
         if before := router(plan, plan.chosen, document["roles"]):
             document["router"] = before
+        if told := platform_document(plan, plan.chosen, document["roles"]):
+            document["platform"] = told
     return document
 
 
@@ -46,11 +54,15 @@ def render_pairing(plan: Plan) -> list[Artifact]:
     if plan.chosen is None:
         raise Refused(_refusals(plan))
     document = full_document(plan)
-    if len(document["roles"]) > 1 and "router" not in document:
+    if len(document["roles"]) > 1 and "router" not in document and not plan.pairing.platform.starts:
         message = f"no router for prefill and decode of {plan.chosen.stack.engine_name} is in the catalogue"
         place = plan.pairing.locate("mode" if plan.pairing.spec.mode else "layout")
         raise Refused([Diagnostic("P032", message, place, hint="its operator brings one, or serve aggregated")])
     _refuse_missing_site_values(plan, plan.chosen.stack, document)
+    if unexpressed := list(unsaid(plan, document["roles"])):
+        place = plan.pairing.locate("platform" if plan.pairing.spec.platform else "site")
+        hint = "another platform, mode or layout; `platform: kubernetes` takes every plan"
+        raise Refused([Diagnostic("P035", message, place, hint=hint) for message in unexpressed])
     folder = f"pairings/{plan.pairing.name}"
     labels, annotations = _labels(document), _annotations(document)
     made = []
@@ -142,6 +154,10 @@ def _refuse_missing_site_values(plan: Plan, stack: Stack, document: Mapping[str,
     if plan.pairing.chip.memory_mib.value is None and chip not in site.device_memory:
         message = f"the memory of {chip} is not published: site {name} must give it as deviceMemoryMib.{chip}"
         problems.append(Diagnostic("P030", message, place, hint=plan.pairing.chip.memory_mib.settled_by))
+    for key, value in (("gateway", site.gateway), ("operatorVersion", site.operator_version)):
+        if key in plan.pairing.platform.needs and not value:
+            message = f"platform {plan.pairing.platform_name} needs it: site {name} must give {key}"
+            problems.append(Diagnostic("P030", message, place, hint=_PLATFORM_HINTS[key]))
     if "scaling" in document and not site.prometheus:
         message = f"an autoscaler asks Prometheus for requests in flight: site {name} must give prometheus"
         problems.append(

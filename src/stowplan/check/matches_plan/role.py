@@ -136,10 +136,11 @@ def settings(item: Object, bundle: Bundle) -> Iterator[Found]:
     if not role:
         return
     for command in commands(item):
-        yield from _differences(item, command, role)
+        yield from differences(item, command, role)
 
 
-def _differences(item: Object, command: Command, role: Mapping[str, Any]) -> Iterator[Found]:
+def differences(item: Object, command: Command, role: Mapping[str, Any]) -> Iterator[Found]:
+    """Flags of a command that are not as the plan has them."""
     leader, own = command.flags.get("--headless") is not True, computed(command)
     for flag, value in mapping(role.get("flags")).items():
         if value is False or flag in own or (flag not in command.flags and not leader):
@@ -217,13 +218,14 @@ def memory_and_probes(item: Object, bundle: Bundle) -> Iterator[Found]:
         for container in containers(pod):
             probe = container.data.get("startupProbe")
             if isinstance(probe, Mapping):
-                seconds = _seconds(probe)
+                seconds = probe_seconds(probe)
                 if seconds < budget:
                     message = f"waits {seconds:,} s for the engine to start; the plan needs {budget:,} s"
                     yield Found(item, (*container.path, "startupProbe"), message)
 
 
-def _seconds(probe: Mapping[str, Any]) -> int:
+def probe_seconds(probe: Mapping[str, Any]) -> int:
+    """How long a startup probe lets its container take."""
     numbers = [probe.get("periodSeconds", 10), probe.get("failureThreshold", 3)]
     return numbers[0] * numbers[1] if all(isinstance(n, int) for n in numbers) else 0
 
