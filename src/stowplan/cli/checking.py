@@ -41,6 +41,12 @@ def check(
             show_default=False,
         ),
     ] = None,
+    crds: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--crds", help="Folder or file of CustomResourceDefinitions; may be given again.", show_default=False
+        ),
+    ] = None,
     output: Annotated[Format, typer.Option("--format", help="Format of the findings.")] = Format.text,
     strict: Annotated[
         bool, typer.Option("--strict", help="Warnings and what could not be checked count as errors.")
@@ -59,7 +65,7 @@ def check(
 
     given = paths or [name for name in ("manifests", "profiles") if Path(name).is_dir()]
     catalog = load_catalog(profiles or _laid_over(given))
-    found = check_paths(given, catalog, kubernetes_version, sys.stdin.buffer)
+    found = check_paths(given, catalog, kubernetes_version, sys.stdin.buffer, crds or ())
     chosen, left_out = tuple(select or ()), tuple(ignore or ())
     report = Report.of(
         d for d in found if (not chosen or d.code.startswith(chosen)) and not (left_out and d.code.startswith(left_out))
