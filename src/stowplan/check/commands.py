@@ -28,7 +28,13 @@ _STARTS: Mapping[tuple[str, ...], str] = {
 """How engines are started, and by which of its words a profile's own command is known."""
 _IMAGES: Mapping[str, str] = {"vllm-openai": "vllm", "vllm-openai-rocm": "vllm"}
 """Images whose entry point is the engine: containers then give arguments only."""
-_SHORT = {"-tp": "--tensor-parallel-size", "-pp": "--pipeline-parallel-size", "-dp": "--data-parallel-size"}
+_SHORT = {
+    "-tp": "--tensor-parallel-size",
+    "-pp": "--pipeline-parallel-size",
+    "-dp": "--data-parallel-size",
+    "-dpl": "--data-parallel-size-local",
+    "-ep": "--enable-expert-parallel",
+}
 _LONG = {
     "--tp": "--tensor-parallel-size",
     "--tp-size": "--tensor-parallel-size",
@@ -37,9 +43,13 @@ _LONG = {
     "--ep": "--ep-size",
 }
 """Spellings that engines take for another; only for the programs that have them."""
+_BOOLEANS = {"True": "true", "False": "false"}
+_FILE = "--config"
 _MODELS = ("--model", "--model-path", "--model-name")
 _PLATFORM = "LLMInferenceService"
 """A kind whose operator makes the command out of the object's fields."""
+_OPERATED = ("DynamoGraphDeployment", "DynamoComponentDeployment")
+"""Kinds whose operator mounts shared memory of its own."""
 _PLATFORM_FLAGS = {
     "tensor": "--tensor-parallel-size",
     "pipeline": "--pipeline-parallel-size",
@@ -62,13 +72,17 @@ class Command:
     env: Mapping[str, str]
     serving: Serving
 
+    @property
+    def by_platform(self) -> bool:
+        """Whether an operator fills in what the object leaves out: volumes, probes, the command itself."""
+        return self.serving.item.kind in (_PLATFORM, *_OPERATED)
+
     def integer(self, *names: str, default: int | None = None) -> int | None:
         """The whole number that a flag gives under one of its names; None where it is given, but not as a number."""
-        for name in names:
-            if name in self.flags:
-                value = self.flags[name]
-                return value if type(value) is int else None
-        return default
+        given = next((self.flags[name] for name in names if name in self.flags), default)
+        if given is default and _FILE in self.flags:  # the file may give it
+            return None
+        return given if type(given) is int else None
 
 
 @lru_cache(maxsize=1024)
@@ -187,4 +201,4 @@ def _read(word: str) -> Any:
             return json.loads(word)
         except ValueError:
             return word
-    return json_scalar(word)
+    return json_scalar(_BOOLEANS.get(word, word))

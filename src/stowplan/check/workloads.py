@@ -12,7 +12,6 @@ from typing import Any
 
 from stowplan.check.objects import Container, Object, Path, Pod, containers, dig, mapping, sequence
 
-SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's own path, which nothing here writes to
 _SPREAD = "extraPodSpec"
 """A container given as `mainContainer` beside fields of the role: args, env and resources."""
 _DEVICES = {"gpu": "nvidia.com/gpu"}
@@ -23,6 +22,8 @@ _SIZES: tuple[Path, ...] = (
     ("leaderWorkerTemplate", "size"),
     ("size",),
 )
+_GROUP_SIZE = "LWS_GROUP_SIZE"
+"""Set in every pod of a group by its controller."""
 _WORKERS = ("workerReplicas",)
 
 
@@ -47,9 +48,11 @@ def servings(item: Object) -> Iterator[Serving]:
     if item.pods:
         size = dig(item.data, ("spec", "leaderWorkerTemplate", "size"))
         hosts = size if isinstance(size, int) else 1
+        told = {_GROUP_SIZE: str(hosts)} if item.kind == "LeaderWorkerSet" else {}
         for pod in item.pods:
             for container in containers(pod):
-                yield Serving(item, pod, container, item.spec, ("spec",), hosts, _variables(container.data))
+                env = {**told, **_variables(container.data)}
+                yield Serving(item, pod, container, item.spec, ("spec",), hosts, env)
     elif "spec" in item.data:
         yield from _nested(item, item.spec, ("spec",), (item.spec, ("spec",)), ())
 
@@ -92,10 +95,7 @@ def _spread(item: Object, role: Mapping[str, Any], path: Path, env: tuple[Any, .
         mapping(role.get("resources")).get("requests")
     )
     limits = {_DEVICES.get(key, key): value for key, value in own.items() if key != "custom"}
-    shared = mapping(role.get("sharedMemory"))
-    own_memory = [] if shared.get("disabled") is True else [{"mountPath": SHARED_MEMORY}]
-    mounts = [*sequence(main.get("volumeMounts")), *own_memory]
-    data = {"name": "main", "resources": {"limits": limits}, **main, "volumeMounts": mounts}
+    data = {"name": "main", "resources": {"limits": limits}, **main}
     data |= {key: role[key] for key in ("livenessProbe", "readinessProbe", "startupProbe") if key in role}
     place = (*path, _SPREAD, "mainContainer")
     pod = Pod({}, path, {key: value for key, value in extra.items() if key != "mainContainer"}, (*path, _SPREAD))

@@ -163,9 +163,9 @@ def _engine(command: Command, catalog: Catalog) -> str | None:
     by_image = _repositories(catalog).get(repository(str(command.container.data.get("image", "")))[0])
     if by_image is not None:
         return by_image
-    named = [
-        n for n, e in catalog.engines.items() if any(command.program in word.split("/")[-1:] for word in _program(e))
-    ]
+    named = [name for name, engine in catalog.engines.items() if command.program in programs(engine)]
+    if not named:  # an engine inside a runtime that starts it
+        named = [n for n, e in catalog.engines.items() if command.program.rpartition(".")[2] in programs(e)]
     if len(named) == 1:
         return named[0]
     resource, _ = _devices(command, catalog)
@@ -174,8 +174,10 @@ def _engine(command: Command, catalog: Catalog) -> str | None:
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _program(engine: EngineSpec) -> list[str]:
-    return [word for word in engine.container.command if not word.startswith("-")]
+def programs(engine: EngineSpec) -> list[str]:
+    """Words by which a command is known for this engine's: its program, or the module that starts it."""
+    words = [word.rpartition("/")[2] for word in engine.container.command if not word.startswith("-")]
+    return [part for word in words for part in (word, word.partition(".")[0])]
 
 
 def _release(command: Command, engine: EngineSpec) -> tuple[str, str, str]:

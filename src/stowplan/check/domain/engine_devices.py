@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from stowplan.check.domain._engines import Running, running, servers_of
@@ -182,7 +183,7 @@ def image_of_chip(item: Object, bundle: Bundle) -> Iterator[Found]:
 @check(
     "D154",
     level="domain",
-    severity="warning",
+    severity="info",
     reason="The engine's own limits on layouts for this checkpoint: it refuses to start, or runs far below what the devices can do.",
     source="layoutRules of the engines in profiles/engines, each with its source.",
     bad=_pod(tp="1", dp="8", image="quay.io/ascend/vllm-ascend:v0.23.0").replace(" --enable-expert-parallel", ""),
@@ -203,9 +204,9 @@ def _broken(run: Running, context: Context, bundle: Bundle) -> dict[str, str]:
     if bundle.catalog is None or run.served is None or not run.devices:
         return {}
     numbers = bundle.catalog.architecture(run.served.variant)
-    at = Placement(
-        Layout(tp=context.tp, dp=context.dp, ep=context.ep, pp=run.size("pp") or 1), context.nodes, run.devices
-    )
+    together = run.devices * context.nodes  # whether ranks may span hosts depends on links that no manifest names
+    at = Placement(Layout(tp=context.tp, dp=context.dp, ep=context.ep, pp=run.size("pp") or 1), 1, together)
+    context = replace(context, nodes=1)
     told: list[dict[str, str]] = []
     for name in sorted(servers_of(bundle.catalog, run.resource)):
         server = bundle.catalog.servers[name]

@@ -11,9 +11,10 @@ from stowplan.check.commands import Command, commands
 from stowplan.check.domain._engines import running
 from stowplan.check.objects import Bundle, Object, Path, containers, mapping, sequence
 from stowplan.check.registry import Found, check
-from stowplan.check.workloads import SHARED_MEMORY, servings
+from stowplan.check.workloads import servings
 from stowplan.fit.units import GIB
 
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's own path, which nothing here writes to
 _LEAST_SHARED = GIB
 """Less is no size that any source runs several ranks with; without a volume a container has 64 MiB."""
 _GRACE = 30
@@ -59,14 +60,14 @@ def enough_shared_memory(item: Object, bundle: Bundle) -> Iterator[Found]:
     """An engine with several devices has shared memory of its own size."""
     for run in running(item, bundle):
         spec, container = run.command.pod.spec, run.command.container
-        if (run.devices or 0) < 2 or spec.get("hostIPC") is True:  # noqa: PLR2004 - one rank exchanges with nobody
+        if (run.devices or 0) < 2 or spec.get("hostIPC") is True or run.command.by_platform:  # noqa: PLR2004 - one rank exchanges with nobody
             continue
         mounted = next(
-            (m for m in _mounts(container.data) if str(m.get("mountPath", "")).rstrip("/") == SHARED_MEMORY), None
+            (m for m in _mounts(container.data) if str(m.get("mountPath", "")).rstrip("/") == _SHARED_MEMORY), None
         )
         if mounted is None:
             yield Found(
-                item, container.path, f"{run.devices} devices and no volume at {SHARED_MEMORY}: 64 MiB are shared"
+                item, container.path, f"{run.devices} devices and no volume at {_SHARED_MEMORY}: 64 MiB are shared"
             )
             continue
         path, volume = _volume(run.command, mounted.get("name"))

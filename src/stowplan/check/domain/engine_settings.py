@@ -9,13 +9,13 @@ from typing import Any
 from packaging.version import InvalidVersion, Version
 
 from stowplan.catalog import Catalog
-from stowplan.check.domain._engines import Running, running
+from stowplan.check.domain._engines import Running, programs, running
 from stowplan.check.objects import Bundle, Object, Path
 from stowplan.check.registry import Found, check
 from stowplan.plan.flags import broken_limit, flag_tables, unknown_flag
 from stowplan.plan.settings import pin_path
 from stowplan.plan.stacks import known_bad
-from stowplan.profiles.engine import Effect, EngineSpec
+from stowplan.profiles.engine import Effect
 from stowplan.profiles.rule import holds
 
 _POD = """\
@@ -80,18 +80,13 @@ def _is_read(run: Running, catalog: Catalog) -> bool:
         *([(catalog.engines[run.engine.extends], run.upstream)] if run.engine.extends else []),
     ]
     read = next((pair for pair in chain if pair[0].flags_read), None)
-    if read is None or run.command.program not in _programs(read[0]):
+    if read is None or run.command.program not in programs(read[0]):
         return False
     try:
         releases = [Version(r.version) for r in read[0].flags_read]
         return bool(read[1]) and min(releases) <= Version(_base(read[1])) <= max(releases)
     except InvalidVersion:
         return False
-
-
-def _programs(engine: EngineSpec) -> Sequence[str]:
-    """The program of the profile's own command, as the reader of commands names it."""
-    return [part for word in engine.container.command for part in (word, word.partition(".")[0])]
 
 
 def _base(version: str) -> str:
