@@ -6,6 +6,7 @@ import pytest
 
 from stowplan.catalog import Catalog
 from stowplan.check.commands import Command, commands
+from stowplan.check.objects import Bundle
 from stowplan.check.runner import check_bundle, objects_of
 from stowplan.check.shell import simple_commands
 from stowplan.diagnostics import Diagnostic
@@ -153,8 +154,8 @@ ALL = {
 
 
 def read(text: str) -> list[Command]:
-    documents = read_bytes(text.encode(), "x.yaml", scalar=kubernetes_scalar)
-    return [command for item in objects_of(documents) for command in commands(item)]
+    bundle = Bundle(tuple(objects_of(read_bytes(text.encode(), "x.yaml", scalar=kubernetes_scalar))), "1.36")
+    return [command for item in bundle.objects for command in commands(item, bundle)]
 
 
 def domain(text: str, catalog: Catalog) -> list[Diagnostic]:
@@ -258,3 +259,53 @@ def test_a_chip_that_labels_name_lacks_the_format(catalog: Catalog) -> None:
 )
 def test_scripts_are_split_as_a_shell_does(script: str, words: list[list[str]]) -> None:
     assert list(simple_commands(script, {})) == words
+
+
+FILES = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: files}
+data:
+  run.sh: |
+    vllm serve $MODEL --tensor-parallel-size $TP \\
+      --max-model-len 65536
+  settings.yaml: "tp-size: 8\\ncontext-length: 65536\\n"
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: flash}
+spec:
+  selector: {matchLabels: {app: flash}}
+  template:
+    metadata: {labels: {app: flash}}
+    spec:
+      containers:
+        - name: engine
+          image: vllm/vllm-openai:v0.26.0
+          command: [bash, -c, "cd /work && ./run.sh"]
+          env: [{name: MODEL, value: deepseek-ai/DeepSeek-V4-Flash}, {name: TP, value: "8"}]
+          resources: {limits: {nvidia.com/gpu: "8"}}
+          volumeMounts: [{name: files, mountPath: /work}, {name: shm, mountPath: /dev/shm}]
+        - name: other
+          image: lmsysorg/sglang:v0.5.20
+          command: [python3, -m, sglang.launch_server, --model-path, deepseek-ai/DeepSeek-V4-Flash, --config, /etc/settings.yaml]
+          resources: {limits: {nvidia.com/gpu: "8"}}
+          volumeMounts: [{name: files, mountPath: /etc/settings.yaml, subPath: settings.yaml}, {name: shm, mountPath: /dev/shm}]
+      volumes: [{name: files, configMap: {name: files}}, {name: shm, emptyDir: {medium: Memory}}]
+"""
+
+
+def test_scripts_and_settings_are_read_from_config_maps_of_the_bundle(catalog: Catalog) -> None:
+    assert domain(FILES, catalog) == []
+    assert [d.code for d in domain(FILES.replace('TP, value: "8"', 'TP, value: "16"'), catalog)] == ["D150", "D154"]
+    assert [d.code for d in domain(FILES.replace("tp-size: 8", "tp-size: 16"), catalog)] == ["D150", "D154"]
+    assert [d.code for d in domain(FILES.replace("tp-size: 8", "tp-sise: 8"), catalog)] == ["D140", "D151"]
+
+
+def test_workers_beside_a_head_leave_the_hosts_open(catalog: Catalog) -> None:
+    head = "containers: [{name: e, image: 'vllm/vllm-openai:v0.26.0', command: [vllm, serve, m, -tp, '16'], resources: {limits: {nvidia.com/gpu: 8}}}]"
+    spec = f"headGroupSpec: {{template: {{spec: {{{head}}}}}}}"
+    kind = "apiVersion: ray.io/v1\nkind: RayCluster\nmetadata: {name: a}\nspec:\n  "
+    assert [d.code for d in domain(f"{kind}{spec}\n", catalog)] == ["D150", "D160"]
+    workers = f"{kind}{spec}\n  workerGroupSpecs: [{{replicas: 1}}]\n"
+    assert [d.code for d in domain(workers, catalog)] == ["D160"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from stowplan.check.objects import Container, Object, Path, Pod, mapping, sequence
+from stowplan.check.objects import Bundle, Container, Object, Path, Pod, mapping, sequence
 from stowplan.check.shell import expanded, simple_commands
-from stowplan.check.workloads import Serving, servings
+from stowplan.check.workloads import Serving, mounted_files, servings
+from stowplan.diagnostics import Refused
+from stowplan.located_yaml import read_bytes
 from stowplan.plain_scalars import json_scalar
 
 _STARTS: Mapping[tuple[str, ...], str] = {
@@ -71,6 +73,8 @@ class Command:
     program: str
     env: Mapping[str, str]
     serving: Serving
+    open: bool = False
+    """Settings may also come from a file that the bundle does not hold."""
 
     @property
     def by_platform(self) -> bool:
@@ -80,25 +84,33 @@ class Command:
     def integer(self, *names: str, default: int | None = None) -> int | None:
         """The whole number that a flag gives under one of its names; None where it is given, but not as a number."""
         given = next((self.flags[name] for name in names if name in self.flags), default)
-        if given is default and _FILE in self.flags:  # the file may give it
+        if given is default and self.open:
             return None
         return given if type(given) is int else None
 
 
-@lru_cache(maxsize=1024)
-def commands(item: Object) -> tuple[Command, ...]:
-    """The engine commands of an object's pods."""
-    found = (_command(serving) for serving in servings(item))
-    return tuple(command for command in found if command is not None)
+def commands(item: Object, bundle: Bundle) -> tuple[Command, ...]:
+    """The engine commands of an object's pods, which may run or read files of the bundle's ConfigMaps."""
+    key = ("commands", id(item))
+    if key not in bundle.worked_out:
+        found = (_command(serving, bundle.of("ConfigMap")) for serving in servings(item))
+        bundle.worked_out[key] = tuple(command for command in found if command is not None)
+    known: tuple[Command, ...] = bundle.worked_out[key]
+    return known
 
 
-def _command(serving: Serving) -> Command | None:
+def _command(serving: Serving, maps: tuple[Object, ...]) -> Command | None:
     container, variables = serving.container, dict(serving.env)
     own, given = (
         [w for w in sequence(container.data.get(field)) if isinstance(w, str)] for field in ("command", "args")
     )
     field = "args" if container.data.get("args") else "command"
-    found = _first(_candidates([*own, *given], variables)) or _by_image(own, given, container, variables)
+    files = mounted_files(serving, maps) if maps else {}
+    found = (
+        _first(_candidates([*own, *given], variables))
+        or _by_image(own, given, container, variables)
+        or _first(_candidates([text for path, text in files.items() if _names(path, [*own, *given])], variables))
+    )
     path: Path = (*container.path, field)
     flags: dict[str, Any] = {}
     if serving.item.kind == _PLATFORM and not container.init and (found is None or found[0] == "vllm"):
@@ -108,7 +120,8 @@ def _command(serving: Serving) -> Command | None:
         return None
     program, words = found
     model, said = _flags(program, words)
-    flags |= said
+    more = _from_file(program, files.get(str(said.get(_FILE)), ""))
+    flags |= more | said
     model = str(next((flags[name] for name in _MODELS if name in flags), model))
     if serving.item.kind == _PLATFORM:
         model = str(
@@ -116,7 +129,7 @@ def _command(serving: Serving) -> Command | None:
             or mapping(serving.item.spec.get("model")).get("uri")
             or model
         )
-    return Command(serving.pod, container, path, model, flags, program, variables, serving)
+    return Command(serving.pod, container, path, model, flags, program, variables, serving, _FILE in said and not more)
 
 
 def _candidates(words: list[str], variables: dict[str, str]) -> list[list[str]]:
@@ -143,6 +156,20 @@ def _by_image(
     if own or not given or image not in _IMAGES:
         return None
     return _IMAGES[image], [expanded(word, variables) for word in given]
+
+
+def _names(path: str, words: list[str]) -> bool:
+    """Whether a command names a file, by its path or from its folder."""
+    return any(re.search(rf"(^|[\s/'\"]){re.escape(path.rpartition('/')[2])}($|[\s;'\"])", word) for word in words)
+
+
+def _from_file(program: str, text: str) -> dict[str, Any]:
+    """Flags that a file of settings gives: a mapping of their names without dashes."""
+    try:
+        data = next((mapping(d.data) for d in read_bytes(text.encode(), _FILE)), {})
+    except Refused:
+        return {}
+    return {_name(program, f"--{key}"): value for key, value in data.items()}
 
 
 def _platform(serving: Serving) -> dict[str, Any]:

@@ -99,11 +99,19 @@ class Running:
         return [replace(context, chip=chip, chip_family=catalog.chips[chip].families) for chip in self.chips]
 
 
-def running(item: Object, bundle: Bundle) -> Iterator[Running]:
+def running(item: Object, bundle: Bundle) -> tuple[Running, ...]:
     """The commands of an object whose engine the catalogue knows."""
+    key = ("running", id(item))
+    if key not in bundle.worked_out:
+        bundle.worked_out[key] = tuple(_known(item, bundle))
+    known: tuple[Running, ...] = bundle.worked_out[key]
+    return known
+
+
+def _known(item: Object, bundle: Bundle) -> Iterator[Running]:
     if bundle.catalog is None:
         return
-    for command in commands(item):
+    for command in commands(item, bundle):
         name = _engine(command, bundle.catalog)
         if name is not None:
             yield _running(item, command, name, bundle.catalog)

@@ -17,6 +17,7 @@ from stowplan.plan.settings import pin_path
 from stowplan.plan.stacks import known_bad
 from stowplan.profiles.engine import Effect
 from stowplan.profiles.rule import holds
+from stowplan.versions import in_range
 
 _POD = """\
 apiVersion: v1
@@ -211,9 +212,38 @@ def stated_length(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The command says how long a request may be."""
     for run in running(item, bundle):
         field = run.engine.fields.get("maxModelLen")
-        if run.served is None or field is None or bundle.catalog is None or run.command.env.get("MAX_MODEL_LEN"):
+        if run.served is None or field is None or bundle.catalog is None or run.command.open:
             continue
-        if not any(flag in run.command.flags for flag in (field.flag, *field.aliases, "--config")):
+        if not any(flag in run.command.flags for flag in (field.flag, *field.aliases)):
             longest = bundle.catalog.variants[run.served.variant].max_context.value or 0
             message = f"{field.flag} is not given: the model's own {longest:,} tokens hold"
             yield Found(item, run.command.path, message, "give the longest request that you serve")
+
+
+@check(
+    "D146",
+    level="domain",
+    severity="warning",
+    reason="A release from before the model has no class for it, or none for its draft: the engine ends when it reads the checkpoint's configuration.",
+    source="supports of the engines in profiles/engines, each with its source; swiss-ai/model-launch issue 138.",
+    bad=_pod(image="vllm/vllm-openai:v0.11.0"),
+    good=_pod(),
+)
+def release_with_model(item: Object, bundle: Bundle) -> Iterator[Found]:
+    """The engine's release is one that some source shows with the model."""
+    for run in running(item, bundle):
+        if run.served is None or not run.version or bundle.catalog is None:
+            continue
+        family = bundle.catalog.variants[run.served.variant].family
+        families = {name for chip in run.chips for name in bundle.catalog.chips[chip].families}
+        draft = run.served.checkpoint.draft if "--speculative-config" in run.command.flags else None
+        shown = [
+            s.versions
+            for s in run.engine.supports
+            if s.variant_family == family and (draft or "none") in s.draft and families & {*s.chip_families}
+        ]
+        if shown and not any(in_range(_base(run.version), versions) for versions in shown):
+            drafted = f" with {draft}" if draft else ""
+            message = f"no source shows {run.title} with {run.served.checkpoint.id}{drafted}"
+            path = (*run.command.container.path, "image")
+            yield Found(item, path, message, f"shown: {' or '.join(dict.fromkeys(shown))}")

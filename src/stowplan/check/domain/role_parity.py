@@ -71,7 +71,7 @@ def _role(command: Command) -> str:
 )
 def caches_are_alike(bundle: Bundle) -> Iterator[Found]:
     """Prefill and decode keep their caches alike."""
-    found = [(item, command) for item in bundle.objects for command in commands(item)]
+    found = [(item, command) for item in bundle.objects for command in commands(item, bundle)]
     prefills, decodes = ([pair for pair in found if _role(pair[1]) == role] for role in ("prefill", "decode"))
     for (_, one), (item, other) in product(prefills, decodes):
         if one.model != other.model or one.program != other.program:
