@@ -12,7 +12,7 @@ from stowplan.catalog import Catalog
 from stowplan.check.domain._engines import Running, programs, running
 from stowplan.check.objects import Bundle, Object, Path
 from stowplan.check.registry import Found, check
-from stowplan.plan.flags import broken_limit, flag_tables, unknown_flag
+from stowplan.plan.flags import Tables, broken_limit, flag_tables, unknown_flag
 from stowplan.plan.settings import pin_path
 from stowplan.plan.stacks import known_bad
 from stowplan.profiles.engine import Effect
@@ -64,14 +64,18 @@ def known_flags(item: Object, bundle: Bundle) -> Iterator[Found]:
         if bundle.catalog is None or not _is_read(run, bundle.catalog):
             continue
         tables = flag_tables(bundle.catalog, run.engine, _base(run.version), _base(run.upstream))
-        names = [name for table, _ in tables for name in table]
         for flag in run.command.flags:
-            positive = f"--{flag.removeprefix('--no-')}"
-            short = any(name.startswith((flag, positive)) for name in names if name not in (flag, positive))
-            wrong = [unknown_flag(spelled, tables, run.title) for spelled in dict.fromkeys((flag, positive))]
-            if all(wrong) and (flag in names or not short):
-                message, _, near = wrong[0].partition("; ")
+            wrong = unknown_flag(flag, tables, run.title)
+            if wrong and not _is_variant(flag, tables):
+                message, _, near = wrong.partition("; ")
                 yield Found(item, run.command.path, message, near)
+
+
+def _is_variant(flag: str, tables: Tables) -> bool:
+    """Whether the parser takes the flag for another: a switch turned off, or the beginning of a name."""
+    positive = f"--{flag.removeprefix('--no-')}"
+    names = [name for table, version in tables for name in table if in_range(version, table[name].versions)]
+    return any(name == positive or name.startswith((flag, positive)) for name in names)
 
 
 def _is_read(run: Running, catalog: Catalog) -> bool:
