@@ -158,13 +158,14 @@ def ports_of_the_host(item: Object, bundle: Bundle) -> Iterator[Found]:
     for command in commands(item, bundle):
         if command.pod.spec.get("hostNetwork") is not True:
             continue
-        for name, port in _ports(command.flags):
+        for name, port in ports(command.flags):
             if str(port).isdigit() and int(port) in _NODE_PORTS:
                 message = f"{name} {port} lies in {_NODE_PORTS.start} to {_NODE_PORTS.stop - 1}, which NodePort Services take from"
                 yield Found(item, command.path, message)
 
 
-def _ports(flags: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def ports(flags: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Ports that flags give, those inside of mappings too, with their names."""
     for name, value in flags.items():
         if isinstance(value, Mapping):
             yield from ((f"{name} {key}", inner) for key, inner in value.items() if str(key).endswith("_port"))
