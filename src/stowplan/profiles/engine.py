@@ -314,14 +314,11 @@ class PeerSizes(Model):
     dp: Text
 
 
-class HandshakePort(Model):
-    """First port on which a role's ranks offer their caches, one for each rank, above what the transport takes itself."""
+class PortRange(Sourced):
+    """Ports that a transport takes on a host for itself: so many for each device, from the first on."""
 
-    path: Text
-    """`flags.--x.inner`."""
-    transport_from: int
-    transport_per_device: int
-    """The transport draws its own ports from so many for each device of a host, from the one above on."""
+    first: int
+    per_device: int
 
 
 class RankProcesses(Model):
@@ -373,7 +370,10 @@ class Transfer(Sourced):
     versions: Versions | None = None
     sizes: PeerSizes | None = None
     """None: the roles find each other's sizes by themselves."""
-    handshake: HandshakePort | None = None
+    reserved_ports: PortRange | None = None
+    """Nothing else of the engine may listen on them."""
+    handshake: Text | None = None
+    """Setting with the first port on which a role's ranks offer their caches, one for each, above the reserved ones."""
     drawn: Items[Text] = ()
     """Settings of documented commands that no two instances may share; left out, the engine draws them."""
     processes: RankProcesses | None = None

@@ -117,7 +117,7 @@ def told_settings(item: Object, bundle: Bundle) -> Iterator[Found]:
         yield from _sizes(item, part, mapping(role.get("parallelism")))
         yield from _memory(item, part, role)
         containers = {container.path for _, container in part.engines}
-        for command in commands(item):
+        for command in commands(item, bundle):
             if command.container.path in containers:
                 yield from differences(item, command, role)
 
