@@ -131,7 +131,7 @@ def _version(
 ) -> tuple[tuple[Version, Draft | None] | None, list[Reason]]:
     """The version to take and the draft that runs on it: pinned, else one that a recipe shows here, else the default, else the first that can.
 
-    A version without an image, public or the site's, is taken only where none with one will do.
+    A version without an image, public or the site's, is taken only where a recipe shows it here, or none with one will do.
 
     Where there is none, the reasons why each version that was asked for is known to fail; no reason where a source is missing.
     """
@@ -142,7 +142,8 @@ def _version(
         key=lambda v: (not any(in_range(v.version, r) for r in shown), v.version != engine.default_version),
     )
     asked = [version for version in ordered if pinned in (None, version.version)]
-    at_hand = [v for v in asked if engine_image(pairing.chip, pairing.site, name, v)]
+    told = [v for v in asked if any(in_range(v.version, r) for r in shown)]
+    at_hand = [v for v in asked if v in told or engine_image(pairing.chip, pairing.site, name, v)]
     drafts: list[Draft | None] = [checkpoint.draft, None] if checkpoint.draft else [None]
     known: list[Reason] = []
     silent = False
