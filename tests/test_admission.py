@@ -140,7 +140,7 @@ WRONG: list[tuple[Path, object, str]] = [
     ((*POD, "volumes", 1, "hostPath", "path"), "/a/../b", "M143"),
     ((*POD, "volumes", 1, "name"), "shm", "M140"),
     ((*POD, "volumes", 0, "nfs"), {"server": "nas", "path": "/a"}, "M141"),
-    ((*POD, "volumes", 0, "emptyDir", "sizeLimit"), "64GB", "M120"),
+    ((*POD, "volumes", 0, "emptyDir", "sizeLimit"), "64GB", "M004"),
     ((*POD, "terminationGracePeriodSeconds"), 10, "M155"),
     ((*POD, "initContainers", 0, "restartPolicy"), None, "M156"),
     ((*POD, "initContainers", 0, "name"), "engine", "M108"),
@@ -156,7 +156,7 @@ WRONG: list[tuple[Path, object, str]] = [
     ((*ENGINE, "env", 1, "valueFrom", "fieldRef", "fieldPath"), "status.ip", "M137"),
     ((*ENGINE, "env", 2, "valueFrom", "resourceFieldRef", "resource"), "limits.gpu", "M137"),
     ((*ENGINE, "resources", "limits", "cpu"), "4", "M124"),
-    ((*ENGINE, "resources", "limits", "memory"), "64 Gi", "M120"),
+    ((*ENGINE, "resources", "limits", "memory"), "64 Gi", "M004"),
     ((*ENGINE, "resources", "limits", "huawei.com/Ascend910"), 8, "M125"),
     ((*ENGINE, "resources", "limits", "huawei.com/Ascend910"), None, "M125"),
     ((*ENGINE, "resources", "limits", "huawei.com/Ascend910"), "15500m", "M123"),
@@ -381,12 +381,10 @@ def test_quantities(number: int, suffix: str) -> None:
     assert value is not None
     assert value == syntax.quantity(f"+{number}.0{suffix}")
     assert syntax.quantity(f"-{number}{suffix}") == -value
-    assert not syntax.is_not_quantity(f"{number}{suffix}")
 
 
 @pytest.mark.parametrize("text", ["", "1GB", "1 Gi", "1gi", "1K", "1.1.1", "ten", "1e", "1Gi ", "0x10", "1,5"])
 def test_no_quantities(text: str) -> None:
-    assert syntax.is_not_quantity(text)
     assert syntax.quantity(text) is None
 
 

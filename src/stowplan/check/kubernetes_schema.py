@@ -8,6 +8,7 @@ custom kinds we render from schemas/custom/<group>/<version>/<Kind>.json, in whi
 from __future__ import annotations
 
 import base64
+import difflib
 import functools
 import gzip
 import json
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 MINORS: tuple[str, ...] = ("1.33", "1.34", "1.35", "1.36", "1.37")
 
 _PREFIX = "#/$defs/"
+_GROUP = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_VERSION = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _FEW = 8  # fields that a hint may list
 _LONG = 40  # characters of a text that a message shows
 _PLAIN = re.compile(r"-?[0-9]+(\.[0-9]+)?|true|false")
@@ -105,10 +108,19 @@ class SchemaSet:
             return scope
         return self._scopes.get(key)
 
-    def is_built_in_group(self, api_version: str) -> bool:
-        """Whether the group is Kubernetes' own: a kind that it lacks is then an error."""
-        group, _, version = api_version.rpartition("/")
-        return group in self._groups if group else bool(re.fullmatch(r"v\d+\w*", version))
+    def is_impossible(self, api_version: str) -> bool:
+        """Whether nothing can serve it: Kubernetes' own group (also the one without a name), or no name of a group."""
+        group, slash, version = api_version.partition("/")
+        return not slash or group in self._groups or not (_GROUP.fullmatch(group) and _VERSION.fullmatch(version))
+
+    def misspelt(self, api_version: str, kind: str) -> str:
+        """The version of a built-in kind of that name whose group is one letter away; nothing where there is none."""
+        group = api_version.partition("/")[0]
+        for key in self._kinds:
+            served, _, name = key.rpartition("/")
+            if name == kind and "/" in served and _is_one_letter_away(group, served.partition("/")[0]):
+                return served
+        return ""
 
     def validate(self, data: object) -> list[SchemaError]:
         """All departures of one object, whose apiVersion and kind are served."""
@@ -136,6 +148,11 @@ class SchemaSet:
                     waiting += _references(definitions[name])
             self._compiled[key] = _Compiled(_validator(root, definitions), definitions)
         return self._compiled[key]
+
+
+def _is_one_letter_away(word: str, other: str) -> bool:
+    longest = max(len(word), len(other))
+    return difflib.SequenceMatcher(None, word, other, autojunk=False).ratio() >= 1 - 1 / longest
 
 
 @functools.cache

@@ -84,9 +84,11 @@ def _schema(item: Object, minor: str) -> Iterator[Diagnostic]:
 
 def _unserved(item: Object, minor: str) -> Diagnostic:
     what, place = f"{item.api_version} {item.kind}", item.at(("apiVersion",))
-    if schemas(minor).is_built_in_group(item.api_version):
+    known = schemas(minor)
+    meant = known.misspelt(item.api_version, item.kind)
+    if meant or known.is_impossible(item.api_version):
         serving = minors_serving(item.api_version, item.kind)
-        hint = f"served by {', '.join(serving)}" if serving else ""
+        hint = f"served by {', '.join(serving)}" if serving else f"did you mean {meant}?" if meant else ""
         return Diagnostic(
             "M002", f"Kubernetes {minor} does not serve {what}", place, hint=hint, level="schema", object=str(item)
         )

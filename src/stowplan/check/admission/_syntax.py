@@ -89,6 +89,35 @@ def path_segment(value: str) -> str:
     return "may not hold '/' or '%'" if "/" in value or "%" in value else ""
 
 
+def is_decimal(value: str) -> bool:
+    """Whether a text is a whole number as the API server prints it."""
+    return value.isascii() and value.removeprefix("-").isdigit() and str(int(value)) == value
+
+
+def api_version(value: str) -> str:
+    """What keeps a text from being `version` or `group/version`; an empty one is the core group's."""
+    return "has more than one '/'" if value.count("/") > 1 else ""
+
+
+def driver_name(value: str) -> str:
+    """What keeps a text from being the name of a driver of storage or of devices."""
+    if len(value) > MAX_LABEL:
+        return f"has {len(value)} characters, at most {MAX_LABEL} are allowed"
+    return dns_subdomain(value.lower())
+
+
+def is_native(name: str) -> bool:
+    """Whether Kubernetes itself owns the name of a resource (no prefix, or one of kubernetes.io)."""
+    return "/" not in name or "kubernetes.io/" in name
+
+
+def resource_name(name: str) -> str:
+    """What keeps a text from naming a device plugin's resource, such as nvidia.com/gpu."""
+    if is_native(name) or name.startswith("requests.") or qualified_name(f"requests.{name}"):
+        return "is no name of an extended resource"
+    return ""
+
+
 def qualified_name(value: str) -> str:
     """What keeps a text from being a qualified name: `name` or `prefix/name` (keys of labels, say)."""
     prefix, slash, name = value.rpartition("/")
@@ -191,11 +220,6 @@ def quantity(value: object) -> Fraction | None:
     if isinstance(value, float):
         return _quantity_text(repr(value))
     return None
-
-
-def is_not_quantity(value: object) -> bool:
-    """Whether a text is surely not a quantity."""
-    return isinstance(value, str) and (not value or not _QUANTITY.match(value))
 
 
 def ip_network(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

@@ -32,6 +32,8 @@ _CONTAINER: tuple[tuple[Path, _Words], ...] = (
     (("securityContext", "procMount"), ("Default", "Unmasked")),
     (("securityContext", "seccompProfile", "type"), _SECCOMP),
     (("volumeMounts", "*", "mountPropagation"), ("None", "HostToContainer", "Bidirectional")),
+    (("resizePolicy", "*", "resourceName"), ("cpu", "memory")),
+    (("resizePolicy", "*", "restartPolicy"), ("NotRequired", "RestartContainer")),
     (("volumeMounts", "*", "recursiveReadOnly"), ("Disabled", "IfPossible", "Enabled")),
     *(((*path, "httpGet", "scheme"), ("HTTP", "HTTPS")) for path in _HANDLERS),
 )
@@ -45,10 +47,10 @@ _POD: tuple[tuple[Path, _Words], ...] = (
     (("securityContext", "seLinuxChangePolicy"), ("MountOption", "Recursive")),
     (("securityContext", "seccompProfile", "type"), _SECCOMP),
     (("securityContext", "supplementalGroupsPolicy"), ("Merge", "Strict")),
-    (("tolerations", "*", "effect"), ("NoSchedule", "PreferNoSchedule", "NoExecute")),
     (("topologySpreadConstraints", "*", "nodeAffinityPolicy"), _POLICY),
     (("topologySpreadConstraints", "*", "nodeTaintsPolicy"), _POLICY),
     (("topologySpreadConstraints", "*", "whenUnsatisfiable"), ("DoNotSchedule", "ScheduleAnyway")),
+    (("volumes", "*", "ephemeral", "volumeClaimTemplate", "spec", "accessModes", "*"), _ACCESS),
     (
         ("volumes", "*", "hostPath", "type"),
         (
@@ -107,6 +109,8 @@ _OBJECTS: dict[str, tuple[tuple[Path, _Words], ...]] = {
         (("spec", "type"), ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")),
     ),
     "StatefulSet": (
+        (("spec", "volumeClaimTemplates", "*", "spec", "accessModes", "*"), _ACCESS),
+        (("spec", "volumeClaimTemplates", "*", "spec", "volumeMode"), ("Filesystem", "Block")),
         (("spec", "persistentVolumeClaimRetentionPolicy", "whenDeleted"), ("Retain", "Delete")),
         (("spec", "persistentVolumeClaimRetentionPolicy", "whenScaled"), ("Retain", "Delete")),
         (("spec", "podManagementPolicy"), ("OrderedReady", "Parallel")),
@@ -122,9 +126,16 @@ _OBJECTS: dict[str, tuple[tuple[Path, _Words], ...]] = {
 def _unknown(data: object, table: tuple[tuple[Path, _Words], ...], base: Path) -> Iterator[Problem]:
     for steps, words in table:
         for value, path in walk(data, steps):
-            if isinstance(value, str) and value and value not in words:
+            if _is_other(value, path, words):
                 message = f"{path[-1] if isinstance(path[-1], str) else path[-2]} {short(value)} is not one of {', '.join(words)}"
                 yield Problem((*base, *path), message, did_you_mean(value, words))
+
+
+def _is_other(value: object, path: Path, words: _Words) -> bool:
+    """An empty field is filled in by the API server, an empty item of a list is not."""
+    if isinstance(path[-1], int):
+        return isinstance(value, str | None) and (value or "") not in words
+    return isinstance(value, str) and value != "" and value not in words
 
 
 @pod_check(

@@ -52,7 +52,9 @@ def variable_name(value: str) -> str:
 
 def field_path_problem(reference: object, *, volume: bool = False) -> str:
     """What the API server refuses in a fieldRef."""
-    path = mapping(reference).get("fieldPath")
+    path, version = mapping(reference).get("fieldPath"), mapping(reference).get("apiVersion")
+    if version not in (None, "", "v1"):
+        return f"the fields of a pod are those of the API version v1, not {short(text(version))}"
     if not isinstance(path, str):
         return ""
     if path.endswith("']") and "['" in path:
@@ -156,8 +158,11 @@ def variables_from_object(container: Container, _pod: Pod, _context: Context) ->
             message = f"envFrom names {len(given)} objects, exactly one is allowed"
             yield Problem(("envFrom", index), message, "give either configMapRef or secretRef")
         for name in given:
-            if isinstance(data[name], Mapping) and data[name].get("name") in (None, ""):
+            value = text(mapping(data[name]).get("name"))
+            if not value:
                 yield Problem(("envFrom", index, name), f"{name} has no name")
+            elif wrong := dns_subdomain(value):
+                yield Problem(("envFrom", index, name, "name"), f"the name {short(value)} {wrong}")
 
 
 @container_check(

@@ -46,7 +46,7 @@ def _job(item: Object) -> tuple[Mapping[str, Any], Path]:
     "Job CronJob",
     reason="The API server refuses negative counts of a Job, and counts that do not fit how it completes.",
     source=f"{BATCH}: validateJobSpec.",
-    bad=job("completionMode: Indexed"),
+    bad=job("completionMode: Indexed\nparallelism: 2"),
     good=job("completionMode: Indexed\ncompletions: 4"),
 )
 def job_counts(item: Object, _context: Context) -> Iterator[Problem]:
@@ -66,7 +66,7 @@ def job_counts(item: Object, _context: Context) -> Iterator[Problem]:
             yield Problem((*path, field), f"{field} {number} is negative")
     indexed, completions = spec.get("completionMode") == "Indexed", integer(spec.get("completions"))
     parallel, failed = integer(spec.get("parallelism")), integer(spec.get("maxFailedIndexes"))
-    if indexed and spec.get("completions") is None:
+    if indexed and spec.get("completions") is None and spec.get("parallelism") is not None:
         yield Problem((*path, "completionMode"), "the completion mode Indexed needs completions")
     if indexed and parallel is not None and parallel > _INDEXED_PARALLELISM:
         yield Problem(

@@ -15,6 +15,8 @@ _ANNOTATION_BYTES = 256 * 1024
 
 def _metadata(item: Object) -> Iterator[tuple[Mapping[str, object], Path]]:
     yield item.metadata, ("metadata",)
+    if item.kind == "ResourceClaimTemplate":
+        yield mapping(item.spec.get("metadata")), ("spec", "metadata")
     if item.kind != "Pod":
         for pod_ in item.pods:
             yield pod_.metadata, pod_.metadata_path
@@ -110,7 +112,7 @@ _SELECTORS: dict[str, tuple[Path, ...]] = {
     "PersistentVolumeClaim": (("spec", "selector"),),
     "PodDisruptionBudget": (("spec", "selector"),),
     "ReplicaSet": (("spec", "selector"),),
-    "StatefulSet": (("spec", "selector"),),
+    "StatefulSet": (("spec", "selector"), ("spec", "volumeClaimTemplates", "*", "spec", "selector")),
 }
 _TERMS = (
     ("requiredDuringSchedulingIgnoredDuringExecution", "*"),
@@ -124,6 +126,7 @@ POD_SELECTORS: tuple[Path, ...] = (
         for prefix in ("labelS", "namespaceS")
     ),
     ("topologySpreadConstraints", "*", "labelSelector"),
+    ("volumes", "*", "ephemeral", "volumeClaimTemplate", "spec", "selector"),
 )
 
 

@@ -10,6 +10,7 @@ from stowplan.check.admission._register import CORE, Context, Problem, pod_check
 from stowplan.check.admission._syntax import (
     dns_subdomain,
     integer,
+    is_decimal,
     label_value,
     qualified_name,
     short,
@@ -20,6 +21,7 @@ from stowplan.check.objects import Path, Pod, mapping, sequence
 
 _COMPARING_TOLERATIONS = 35
 _WEIGHT = 100
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 @pod_check(
@@ -33,35 +35,30 @@ def tolerations(pod: Pod, context: Context) -> Iterator[Problem]:
     """The fields of a toleration fit together."""
     for index, item in enumerate(sequence(pod.spec.get("tolerations"))):
         path = (*pod.spec_path, "tolerations", index)
-        data = mapping(item)
-        key, operator, value = (
-            text(data.get("key")),
-            data.get("operator") or "Equal",
-            text(data.get("value")),
-        )
-        if key and (wrong := qualified_name(key)):
-            yield Problem((*path, "key"), f"the taint key {short(key)} {wrong}")
-        if not key and data.get("key") in (None, "") and operator != "Exists":
-            yield Problem(path, "a toleration without a key needs the operator Exists")
-        if operator == "Exists" and value:
-            yield Problem(
-                (*path, "value"),
-                "a toleration with the operator Exists takes no value",
-                "remove value, or use the operator Equal",
-            )
-        if operator == "Equal" and (wrong := label_value(value)):
-            yield Problem((*path, "value"), f"the value {short(value)} of a toleration {wrong}")
-        if isinstance(operator, str) and operator not in _operators(context.minor):
-            yield Problem(
-                (*path, "operator"),
-                f"{short(operator)} is no operator of a toleration",
-                "use Exists or Equal",
-            )
-        if data.get("tolerationSeconds") is not None and data.get("effect") != "NoExecute":
-            yield Problem(
-                (*path, "tolerationSeconds"),
-                "tolerationSeconds is allowed only with the effect NoExecute",
-            )
+        yield from toleration_problems(mapping(item), path, _operators(context.minor))
+
+
+def toleration_problems(data: Mapping[str, Any], path: Path, operators: tuple[str, ...]) -> Iterator[Problem]:
+    """What the API server refuses in a toleration of nodes' taints."""
+    key, operator, value = text(data.get("key")), data.get("operator") or "Equal", text(data.get("value"))
+    if key and (wrong := qualified_name(key)):
+        yield Problem((*path, "key"), f"the taint key {short(key)} {wrong}")
+    if not key and operator != "Exists":
+        yield Problem(path, "a toleration without a key needs the operator Exists")
+    if operator == "Exists" and value:
+        hint = "remove value, or use the operator Equal"
+        yield Problem((*path, "value"), "a toleration with the operator Exists takes no value", hint)
+    if operator == "Equal" and (wrong := label_value(value)):
+        yield Problem((*path, "value"), f"the value {short(value)} of a toleration {wrong}")
+    if operator in ("Lt", "Gt") and operator in operators and not is_decimal(value):
+        yield Problem((*path, "value"), f"the value {short(value)} of the operator {operator} is no whole number")
+    if isinstance(operator, str) and operator not in operators:
+        yield Problem((*path, "operator"), f"{short(operator)} is no operator of a toleration", "use Exists or Equal")
+    if data.get("effect") not in (None, "", *_EFFECTS):
+        yield Problem((*path, "effect"), f"{short(text(data['effect']))} is not one of {', '.join(_EFFECTS)}")
+    if data.get("tolerationSeconds") is not None and data.get("effect") != "NoExecute":
+        message = "tolerationSeconds is allowed only with the effect NoExecute"
+        yield Problem((*path, "tolerationSeconds"), message)
 
 
 def _operators(minor: int) -> tuple[str, ...]:
@@ -109,11 +106,16 @@ def affinity(pod: Pod, _context: Context) -> Iterator[Problem]:
     )
     for steps in terms:
         for term, path in walk(data, steps):
-            for requirement, inner in walk(term, ("matchExpressions", "*")):
-                yield from _requirement(mapping(requirement), (*base, *path, *inner), required=steps[1] == _REQUIRED)
-            for requirement, inner in walk(term, ("matchFields", "*")):
-                yield from _field_requirement(mapping(requirement), (*base, *path, *inner))
+            yield from node_term(term, (*base, *path), required=steps[1] == _REQUIRED)
     yield from _weights_and_keys(data, base)
+
+
+def node_term(term: object, path: Path, *, required: bool) -> Iterator[Problem]:
+    """What the API server refuses in a term that selects nodes."""
+    for requirement, inner in walk(term, ("matchExpressions", "*")):
+        yield from _requirement(mapping(requirement), (*path, *inner), required=required)
+    for requirement, inner in walk(term, ("matchFields", "*")):
+        yield from _field_requirement(mapping(requirement), (*path, *inner))
 
 
 def _weights_and_keys(data: Mapping[str, Any], base: Path) -> Iterator[Problem]:

@@ -178,9 +178,11 @@ def _external_name(spec: Mapping[str, Any]) -> Iterator[Problem]:
 @object_check(
     "M184",
     "Service",
-    reason="The API server refuses a selector that no label can meet, and settings of session affinity without the affinity.",
+    reason="The API server refuses a selector that no label can meet, and a session affinity of no time or of more than a day.",
     source=_SOURCE,
-    bad=service("sessionAffinityConfig:\n  clientIP: {timeoutSeconds: 600}\nports:\n  - {port: 80}"),
+    bad=service(
+        "sessionAffinity: ClientIP\nsessionAffinityConfig:\n  clientIP: {timeoutSeconds: 0}\nports:\n  - {port: 80}"
+    ),
     good=service(
         "sessionAffinity: ClientIP\nsessionAffinityConfig:\n  clientIP: {timeoutSeconds: 600}\nports:\n  - {port: 80}"
     ),
@@ -193,12 +195,6 @@ def selector_and_affinity(item: Object, _context: Context) -> Iterator[Problem]:
         if wrong:
             yield Problem(("spec", "selector", key), f"the label '{key}: {value}' {wrong}", key=True)
     config = spec.get("sessionAffinityConfig")
-    if config is not None and (spec.get("sessionAffinity") or "None") == "None":
-        yield Problem(
-            ("spec", "sessionAffinityConfig"),
-            "sessionAffinityConfig needs sessionAffinity: ClientIP",
-            key=True,
-        )
     seconds = integer(mapping(mapping(config).get("clientIP")).get("timeoutSeconds"))
     if seconds is not None and spec.get("sessionAffinity") == "ClientIP" and not 1 <= seconds <= _AFFINITY_SECONDS:
         path = ("spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds")

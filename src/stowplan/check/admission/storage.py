@@ -9,7 +9,6 @@ from stowplan.check.admission._examples import thing
 from stowplan.check.admission._register import CORE, Context, Problem, object_check
 from stowplan.check.admission._syntax import (
     dns_subdomain,
-    is_not_quantity,
     qualified_name,
     quantity,
     short,
@@ -77,12 +76,6 @@ def claim(item: Object, _context: Context) -> Iterator[Problem]:
                 "the claim asks for no storage",
                 "give resources.requests.storage",
             )
-        elif is_not_quantity(requests["storage"]):
-            yield Problem(
-                place,
-                f"{short(requests['storage'])} is not a quantity",
-                "write for example 500Gi or 2Ti",
-            )
         elif size is not None and size <= 0:
             yield Problem(place, f"the size {requests['storage']} is not greater than 0")
         name = text(spec.get("storageClassName"))
@@ -127,10 +120,10 @@ def volume(item: Object, _context: Context) -> Iterator[Problem]:
             "the capacity of a volume is exactly one amount of storage",
             "give capacity: {storage: 1Ti}",
         )
-    elif is_not_quantity(capacity["storage"]) or (size is not None and size <= 0):
+    elif size is not None and size <= 0:
         yield Problem(
             ("spec", "capacity", "storage"),
-            f"the size {capacity['storage']} is not a positive quantity",
+            f"the size {capacity['storage']} is not greater than 0",
         )
     given = [key for key, value in spec.items() if key not in _NOT_SOURCES and isinstance(value, Mapping)]
     if len(given) != 1:

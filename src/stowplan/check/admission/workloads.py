@@ -196,6 +196,9 @@ def stateful_set_strategy(item: Object, context: Context) -> Iterator[Problem]:
 )
 def counts_of_workload(item: Object, _context: Context) -> Iterator[Problem]:
     """Counts are not negative, and progressDeadlineSeconds exceeds minReadySeconds."""
+    first = integer(mapping(item.spec.get("ordinals")).get("start"))
+    if first is not None and first < 0:
+        yield Problem(("spec", "ordinals", "start"), f"start {first} is negative")
     for field in ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
         number = integer(item.spec.get(field))
         if number is not None and number < 0:
