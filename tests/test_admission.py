@@ -137,7 +137,7 @@ WRONG: list[tuple[Path, object, str]] = [
     ((*POD, "restartPolicy"), "Never", "M176"),
     ((*POD, "dnsPolicy"), "clusterfirst", "M100"),
     ((*POD, "volumes", 1, "hostPath", "type"), "Dir", "M100"),
-    ((*POD, "volumes", 1, "hostPath", "path"), "/a/../b", "M143"),
+    ((*POD, "volumes", 1, "hostPath", "path"), "/a/../b", "M142"),
     ((*POD, "volumes", 1, "name"), "shm", "M140"),
     ((*POD, "volumes", 0, "nfs"), {"server": "nas", "path": "/a"}, "M141"),
     ((*POD, "volumes", 0, "emptyDir", "sizeLimit"), "64GB", "M004"),

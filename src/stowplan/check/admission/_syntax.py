@@ -35,7 +35,9 @@ MAX_PORT = 65535
 
 
 def integer(value: object) -> int | None:
-    """The value where it is a whole number (true and false are none)."""
+    """The value where it is a whole number, also one written as 8.0 (true and false are none)."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
     return value if type(value) is int else None
 
 
@@ -233,13 +235,17 @@ def ip_network(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | No
         return None
 
 
+def ip_address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IP address; leading zeros are tolerated."""
+    try:
+        return ipaddress.ip_address(_LEADING_ZEROS.sub("", value)) if "%" not in value else None
+    except ValueError:
+        return None
+
+
 def is_ip(value: str) -> bool:
     """Whether a text is an IP address; leading zeros are tolerated."""
-    try:
-        ipaddress.ip_address(_LEADING_ZEROS.sub("", value))
-    except ValueError:
-        return False
-    return "%" not in value
+    return ip_address(value) is not None
 
 
 def walk(data: object, steps: Path, path: Path = ()) -> Iterator[tuple[Any, Path]]:

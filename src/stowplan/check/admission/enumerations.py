@@ -106,6 +106,7 @@ _OBJECTS: dict[str, tuple[tuple[Path, _Words], ...]] = {
         (("spec", "ipFamilyPolicy"), ("SingleStack", "PreferDualStack", "RequireDualStack")),
         (("spec", "ports", "*", "protocol"), _PROTOCOLS),
         (("spec", "sessionAffinity"), ("None", "ClientIP")),
+        (("spec", "trafficDistribution"), ("PreferClose", "PreferSameZone", "PreferSameNode")),
         (("spec", "type"), ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")),
     ),
     "StatefulSet": (
@@ -127,8 +128,8 @@ def _unknown(data: object, table: tuple[tuple[Path, _Words], ...], base: Path) -
     for steps, words in table:
         for value, path in walk(data, steps):
             if _is_other(value, path, words):
-                message = f"{path[-1] if isinstance(path[-1], str) else path[-2]} {short(value)} is not one of {', '.join(words)}"
-                yield Problem((*base, *path), message, did_you_mean(value, words))
+                message = f"{path[-1] if isinstance(path[-1], str) else path[-2]} {short(value or '')} is not one of {', '.join(words)}"
+                yield Problem((*base, *path), message, did_you_mean(value or "", words))
 
 
 def _is_other(value: object, path: Path, words: _Words) -> bool:

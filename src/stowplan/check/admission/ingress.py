@@ -46,6 +46,15 @@ def ingress(item: Object, _context: Context) -> Iterator[Problem]:
     """An ingress has rules with absolute paths and host names."""
     if not item.spec.get("rules") and item.spec.get("defaultBackend") is None:
         yield Problem(("spec",), "the ingress has neither rules nor a default backend")
+    yield from _names(item)
+    for rule, path in walk(item.spec, ("rules", "*", "http")):
+        if isinstance(rule, Mapping) and not rule.get("paths"):
+            yield Problem(("spec", *path), "the rule has no paths")
+        for index, entry in enumerate(sequence(mapping(rule).get("paths"))):
+            yield from _path(mapping(entry), ("spec", *path, "paths", index))
+
+
+def _names(item: Object) -> Iterator[Problem]:
     for host, path in walk(item.spec, ("rules", "*", "host")):
         if isinstance(host, str) and host and _is_no_host(host):
             yield Problem(("spec", *path), f"{short(host)} is no host name")
@@ -55,11 +64,6 @@ def ingress(item: Object, _context: Context) -> Iterator[Problem]:
     for name, path in (*walk(item.spec, ("tls", "*", "secretName")), *walk(item.spec, ("ingressClassName",))):
         if isinstance(name, str) and (name or path[-1] != "secretName") and (wrong := dns_subdomain(name)):
             yield Problem(("spec", *path), f"{path[-1]} {short(name)} {wrong}")
-    for rule, path in walk(item.spec, ("rules", "*", "http")):
-        if isinstance(rule, Mapping) and not rule.get("paths"):
-            yield Problem(("spec", *path), "the rule has no paths")
-        for index, entry in enumerate(sequence(mapping(rule).get("paths"))):
-            yield from _path(mapping(entry), ("spec", *path, "paths", index))
 
 
 def _is_no_host(host: str) -> bool:

@@ -10,7 +10,7 @@ from stowplan.check.admission._examples import pod
 from stowplan.check.admission._register import CORE, Context, Problem, pod_check
 from stowplan.check.admission._syntax import quantity, short
 from stowplan.check.admission.quantities import overhead_problems
-from stowplan.check.objects import Pod, mapping, sequence
+from stowplan.check.objects import Path, Pod, mapping, sequence
 
 _SOURCE = (
     f"{CORE}: validatePodResources; https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"
@@ -39,6 +39,10 @@ def resources_of_pod(pod: Pod, context: Context) -> Iterator[Problem]:
             if name not in _NAMES and not name.startswith(_HUGE):
                 hint = "ask for it in a container"
                 yield Problem((*path, field, name), f"{short(name)} cannot be asked for by a whole pod", hint, key=True)
+    yield from _held(pod, resources, path)
+
+
+def _held(pod: Pod, resources: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     for name, value in mapping(resources.get("requests")).items():
         whole, inside = quantity(value), _requested(pod, name)
         if whole is not None and inside > whole:

@@ -14,10 +14,13 @@ from stowplan.check.admission._syntax import (
     short,
     text,
 )
+from stowplan.check.admission.scheduling import node_term
+from stowplan.check.admission.volume_sources import source_problems
 from stowplan.check.objects import Object, Path, dig, mapping, sequence
 
 _CLAIM = f"{CORE}: ValidatePersistentVolumeClaimSpec."
 _SINGLE = "ReadWriteOncePod"
+_COPIED = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
 
 
 def _claims(item: Object) -> Iterator[tuple[Mapping[str, Any], Path]]:
@@ -78,9 +81,34 @@ def claim(item: Object, _context: Context) -> Iterator[Problem]:
             )
         elif size is not None and size <= 0:
             yield Problem(place, f"the size {requests['storage']} is not greater than 0")
-        name = text(spec.get("storageClassName"))
-        if name and (wrong := dns_subdomain(name)):
-            yield Problem((*path, "storageClassName"), f"storageClassName {short(name)} {wrong}")
+        for field in ("storageClassName", "volumeAttributesClassName"):
+            name = text(spec.get(field))
+            if name and (wrong := dns_subdomain(name)):
+                yield Problem((*path, field), f"{field} {short(name)} {wrong}")
+        yield from _data_sources(spec, path)
+
+
+def _data_sources(spec: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    """What a new volume is filled from; the API server drops a dataSource that is neither a claim nor a snapshot."""
+    old, new = mapping(spec.get("dataSource")), mapping(spec.get("dataSourceRef"))
+    if (old.get("apiGroup") or "", old.get("kind")) not in _COPIED:
+        old = {}
+    for field, source in (("dataSource", old), ("dataSourceRef", new)):
+        if not source:
+            continue
+        for inner in ("kind", "name"):
+            if not source.get(inner):
+                yield Problem((*path, field, inner), f"{field} has no {inner}")
+        group = text(source.get("apiGroup"))
+        if not group and source.get("kind") not in (None, "", "PersistentVolumeClaim"):
+            yield Problem(
+                (*path, field), "without apiGroup only a PersistentVolumeClaim can be copied", "give apiGroup"
+            )
+        elif group and (wrong := dns_subdomain(group)):
+            yield Problem((*path, field, "apiGroup"), f"the group {short(group)} {wrong}")
+    same = all(old.get(inner) == new.get(inner) for inner in ("apiGroup", "kind", "name"))
+    if old and new and (not same or new.get("namespace")):
+        yield Problem((*path, "dataSource"), "dataSource and dataSourceRef contradict each other", "remove dataSource")
 
 
 _NOT_SOURCES = {
@@ -131,11 +159,25 @@ def volume(item: Object, _context: Context) -> Iterator[Problem]:
             ("spec",),
             f"the volume has {len(given)} sources, exactly one is allowed{': ' if given else ''}{', '.join(given)}",
         )
-    if "local" in given and spec.get("nodeAffinity") is None:
-        yield Problem(("spec", "local"), "a local volume needs nodeAffinity", key=True)
+    yield from source_problems(spec, ("spec",), persistent=True)
+    yield from _nodes(spec)
     name = text(spec.get("storageClassName"))
     if name and (wrong := dns_subdomain(name)):
         yield Problem(("spec", "storageClassName"), f"storageClassName {short(name)} {wrong}")
+
+
+def _nodes(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """The nodes that a volume can be used on."""
+    affinity, path = spec.get("nodeAffinity"), ("spec", "nodeAffinity")
+    required = mapping(affinity).get("required")
+    if affinity is None and isinstance(spec.get("local"), Mapping):
+        yield Problem(("spec", "local"), "a local volume needs nodeAffinity", key=True)
+    elif affinity is not None and required is None:
+        yield Problem(path, "the node affinity of a volume needs the field required")
+    elif isinstance(required, Mapping) and not required.get("nodeSelectorTerms"):
+        yield Problem((*path, "required"), "the node affinity has no nodeSelectorTerms")
+    for index, term in enumerate(sequence(mapping(required).get("nodeSelectorTerms"))):
+        yield from node_term(term, (*path, "required", "nodeSelectorTerms", index), required=True)
 
 
 @object_check(
@@ -153,3 +195,20 @@ def storage_class(item: Object, _context: Context) -> Iterator[Problem]:
         yield Problem(("provisioner",), "the provisioner is empty")
     elif isinstance(name, str) and (wrong := qualified_name(name.lower())):
         yield Problem(("provisioner",), f"the provisioner {short(name)} {wrong}")
+    seen: list[object] = [{}]
+    for index, term in enumerate(sequence(item.data.get("allowedTopologies"))):
+        path = ("allowedTopologies", index)
+        places: dict[str, object] = {}
+        for number, entry in enumerate(sequence(mapping(term).get("matchLabelExpressions"))):
+            key, values = text(mapping(entry).get("key")), sequence(mapping(entry).get("values"))
+            inner = (*path, "matchLabelExpressions", number)
+            if wrong := qualified_name(key):
+                yield Problem((*inner, "key"), f"the label key {short(key)} {wrong}")
+            if not values or len({text(value) for value in values}) < len(values):
+                yield Problem((*inner, "values"), "the expression has no values, or one of them twice")
+            if key in places:
+                yield Problem((*inner, "key"), f"two expressions have the key {short(key)}")
+            places[key] = {text(value) for value in values}
+        if places in seen:
+            yield Problem(path, "the topology is empty or given twice")
+        seen.append(places)

@@ -13,10 +13,10 @@ from stowplan.check.admission._syntax import (
     local_path,
     quantity,
     short,
-    text,
     walk,
 )
 from stowplan.check.admission.environment import field_path_problem, resource_field_problem
+from stowplan.check.admission.volume_sources import source_problems
 from stowplan.check.objects import Path, Pod, mapping, sequence
 
 _SOURCE = f"{CORE}: ValidateVolumes and validateVolumeSource."
@@ -71,36 +71,17 @@ def one_source(pod: Pod, _context: Context) -> Iterator[Problem]:
             )
 
 
-_NEEDED: dict[str, tuple[str, ...]] = {
-    "configMap": ("name",),
-    "csi": ("driver",),
-    "hostPath": ("path",),
-    "nfs": ("server", "path"),
-    "persistentVolumeClaim": ("claimName",),
-    "secret": ("secretName",),
-}
-
-
 @pod_check(
     "M142",
-    reason="The API server refuses a volume source that does not say which object or path it means.",
+    reason="The API server refuses a volume source that does not say which object or path it means, or goes up with '..'.",
     source=_SOURCE,
     bad=pod(spec="volumes:\n  - {name: config, configMap: {defaultMode: 420}}"),
     good=pod(spec="volumes:\n  - {name: config, configMap: {name: engine}}"),
 )
 def source_needs(pod: Pod, _context: Context) -> Iterator[Problem]:
-    """A volume source names its object or path."""
+    """A volume source names its object or a possible path."""
     for volume, path in volumes(pod):
-        for kind, fields in _NEEDED.items():
-            source = volume.get(kind)
-            if not isinstance(source, Mapping):
-                continue
-            for field in fields:
-                if source.get(field) in (None, ""):
-                    yield Problem((*path, kind), f"the {kind} volume has no {field}")
-        address = text(mapping(volume.get("nfs")).get("path"))
-        if address and not address.startswith("/"):
-            yield Problem((*path, "nfs", "path"), f"the path {short(address)} is not absolute")
+        yield from source_problems(volume, path)
         for source, inner in walk(volume, ("projected", "sources", "*")):
             for kind in ("configMap", "secret"):
                 if isinstance(mapping(source).get(kind), Mapping) and source[kind].get("name") in (
@@ -108,21 +89,6 @@ def source_needs(pod: Pod, _context: Context) -> Iterator[Problem]:
                     "",
                 ):
                     yield Problem((*path, *inner, kind), f"the projected {kind} has no name")
-
-
-@pod_check(
-    "M143",
-    reason="The API server refuses a path of the host with '..' in it.",
-    source=f"{CORE}: validateHostPathVolumeSource.",
-    bad=pod(spec="volumes:\n  - {name: models, hostPath: {path: /data/../etc}}"),
-    good=pod(spec="volumes:\n  - {name: models, hostPath: {path: /data/models}}"),
-)
-def host_path(pod: Pod, _context: Context) -> Iterator[Problem]:
-    """A path of the host has no '..'."""
-    for volume, path in volumes(pod):
-        value = text(mapping(volume.get("hostPath")).get("path"))
-        if ".." in value.split("/"):
-            yield Problem((*path, "hostPath", "path"), f"the host path {short(value)} contains '..'")
 
 
 @pod_check(
