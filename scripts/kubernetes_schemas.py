@@ -56,7 +56,8 @@ CLUSTER_SCOPED = re.compile(
 FORMER_GROUPS = ("auditregistration.k8s.io", "extensions", "settings.k8s.io")
 
 INT32 = {"minimum": -(2**31), "maximum": 2**31 - 1}
-JSON_SCHEMA = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
+APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1"
+JSON_SCHEMA = f"{APIEXTENSIONS}.JSONSchemaProps"
 LAX = f"{JSON_SCHEMA}.lax"
 
 # Where the published schema says less, or something else, than the API server does.
@@ -77,11 +78,19 @@ CORRECTED: dict[str, Schema] = {
         "anyOf": [{"$ref": f"{REFERENCE}{LAX}"}, {"type": ["array", "null"], "items": {"$ref": f"{REFERENCE}{LAX}"}}]
     },
     f"{JSON_SCHEMA}OrBool": {"anyOf": [{"$ref": f"{REFERENCE}{LAX}"}, {"type": ["boolean", "null"]}]},
+    f"{APIEXTENSIONS}.CustomResourceSubresourceStatus": {
+        "type": ["object", "null"],
+        "additionalProperties": False,
+    },
     f"{JSON_SCHEMA}OrStringArray": {"type": ["object", "array", "null"]},
 }
 
 # Published as required (to this day) though the API server takes them for empty when absent.
-NOT_REQUIRED = {("io.k8s.api.core.v1.HTTPHeader", "value")}
+NOT_REQUIRED = {
+    ("io.k8s.api.core.v1.HTTPHeader", "value"),
+    *((f"{APIEXTENSIONS}.CustomResourceDefinitionVersion", field) for field in ("served", "storage")),
+    *((f"{APIEXTENSIONS}.CustomResourceDefinitionNames", field) for field in ("kind", "plural")),
+}
 
 _KEPT = {"additionalProperties", "enum", "format", "items", "properties", "required", "type"}
 _LIST_KEYS = ("x-kubernetes-list-type", "x-kubernetes-list-map-keys")
@@ -223,7 +232,10 @@ def _definition(name: str, published: dict[str, Schema]) -> Schema:
 def _lax(strict: Schema) -> Schema:
     """The same schema of schemas with unknown fields, at every depth."""
     text = json.dumps(strict).replace(f'"{REFERENCE}{JSON_SCHEMA}"', f'"{REFERENCE}{LAX}"')
-    return {**json.loads(text), "additionalProperties": True}
+    schema: Schema = {**json.loads(text), "additionalProperties": True}
+    rules = {"type": ["array", "null"], "items": {"type": ["object", "null"]}}
+    schema["properties"]["x-kubernetes-validations"] = rules
+    return schema
 
 
 def _schema(source: Schema, published: dict[str, Schema]) -> Schema:
