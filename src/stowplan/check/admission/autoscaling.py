@@ -28,6 +28,7 @@ _WANTED: dict[str, tuple[str, ...]] = {
     "Resource": ("averageUtilization", "averageValue"),
 }
 """What of a target each type of metric needs; all but Object take only one of two."""
+_TARGET_GROUPS = 36  # since then the group of what is scaled must be given
 _LONGEST_WINDOW, _LONGEST_PERIOD = 3600, 1800
 
 
@@ -39,7 +40,7 @@ _LONGEST_WINDOW, _LONGEST_PERIOD = 3600, 1800
     bad=thing(_API, "HorizontalPodAutoscaler", f"{_TARGET}  minReplicas: 4\n  maxReplicas: 2"),
     good=thing(_API, "HorizontalPodAutoscaler", f"{_TARGET}  minReplicas: 2\n  maxReplicas: 4"),
 )
-def autoscaler(item: Object, _context: Context) -> Iterator[Problem]:
+def autoscaler(item: Object, context: Context) -> Iterator[Problem]:
     """An autoscaler's bounds and target are possible ones."""
     spec = item.spec
     least, most = integer(spec.get("minReplicas")), integer(spec.get("maxReplicas"))
@@ -51,7 +52,11 @@ def autoscaler(item: Object, _context: Context) -> Iterator[Problem]:
         yield Problem(("spec", "maxReplicas"), f"maxReplicas {most} is less than 1")
     elif most is not None and least is not None and most < least:
         yield Problem(("spec", "maxReplicas"), f"maxReplicas {most} is less than minReplicas {least}")
-    yield from _reference(mapping(spec.get("scaleTargetRef")), ("spec", "scaleTargetRef"))
+    target = mapping(spec.get("scaleTargetRef"))
+    yield from _reference(target, ("spec", "scaleTargetRef"))
+    if context.minor >= _TARGET_GROUPS and "/" not in text(target.get("apiVersion")):
+        hint = "write for example apps/v1"
+        yield Problem(("spec", "scaleTargetRef"), "the object to scale has no apiVersion with a group", hint)
     usage = integer(spec.get("targetCPUUtilizationPercentage"))
     if usage is not None and usage < 1:
         yield Problem(

@@ -111,7 +111,7 @@ def keys_of_type(item: Object, _context: Context) -> Iterator[Problem]:
 
 def _decoded(value: str) -> str | None:
     try:
-        return base64.b64decode(value, validate=False).decode()
+        return base64.b64decode(value, validate=False).decode(errors="replace")
     except (binascii.Error, ValueError):
         return None
 

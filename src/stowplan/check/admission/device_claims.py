@@ -13,6 +13,7 @@ from stowplan.check.admission._syntax import (
     dns_subdomain,
     driver_name,
     integer,
+    label_value,
     qualified_name,
     repeats,
     resource_name,
@@ -132,8 +133,8 @@ def _toleration(data: Mapping[str, Any], path: Path, minor: int) -> Iterator[Pro
         )
     elif operator == "Exists" and value:
         yield Problem((*path, "value"), "a toleration with the operator Exists takes no value", "remove value")
-    elif operator == "Equal" and not key:
-        yield Problem((*path, "key"), "a toleration without a key needs the operator Exists")
+    elif operator == "Equal" and (wrong := label_value(value)):
+        yield Problem((*path, "value"), f"the value {short(value)} of a toleration {wrong}")
     if data.get("effect") not in (None, "", *effects):
         yield Problem((*path, "effect"), f"{short(text(data['effect']))} is not one of {', '.join(effects)}")
 
@@ -214,8 +215,9 @@ def _configurations(data: Mapping[str, Any], base: Path) -> Iterator[Problem]:
         if opaque is None:
             yield Problem(path, "the configuration has no opaque part", "give opaque: {driver: ..., parameters: ...}")
             continue
-        if wrong := driver_name(text(mapping(opaque).get("driver"))):
-            yield Problem((*path, "opaque", "driver"), f"the driver name {short(text(opaque.get('driver')))} {wrong}")
+        driver = text(mapping(opaque).get("driver"))
+        if wrong := driver_name(driver):
+            yield Problem((*path, "opaque", "driver"), f"the driver name {short(driver)} {wrong}")
         parameters = mapping(opaque).get("parameters")
         if not isinstance(parameters, Mapping):
             yield Problem((*path, "opaque", "parameters"), "the parameters are no mapping")

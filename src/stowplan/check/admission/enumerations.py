@@ -22,6 +22,15 @@ _HANDLERS: tuple[Path, ...] = (
 _POLICY: _Words = ("Honor", "Ignore")
 _ACCESS: _Words = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
 _SECCOMP: _Words = ("Localhost", "RuntimeDefault", "Unconfined")
+_HOST_PATHS: _Words = (
+    "DirectoryOrCreate",
+    "Directory",
+    "FileOrCreate",
+    "File",
+    "Socket",
+    "CharDevice",
+    "BlockDevice",
+)
 _PROTOCOLS: _Words = ("TCP", "UDP", "SCTP")
 
 _CONTAINER: tuple[tuple[Path, _Words], ...] = (
@@ -51,18 +60,7 @@ _POD: tuple[tuple[Path, _Words], ...] = (
     (("topologySpreadConstraints", "*", "nodeTaintsPolicy"), _POLICY),
     (("topologySpreadConstraints", "*", "whenUnsatisfiable"), ("DoNotSchedule", "ScheduleAnyway")),
     (("volumes", "*", "ephemeral", "volumeClaimTemplate", "spec", "accessModes", "*"), _ACCESS),
-    (
-        ("volumes", "*", "hostPath", "type"),
-        (
-            "DirectoryOrCreate",
-            "Directory",
-            "FileOrCreate",
-            "File",
-            "Socket",
-            "CharDevice",
-            "BlockDevice",
-        ),
-    ),
+    (("volumes", "*", "hostPath", "type"), _HOST_PATHS),
     *((("containers", "*", *path), words) for path, words in _CONTAINER),
     *((("initContainers", "*", *path), words) for path, words in _CONTAINER),
 )
@@ -90,6 +88,7 @@ _OBJECTS: dict[str, tuple[tuple[Path, _Words], ...]] = {
     ),
     "PersistentVolume": (
         (("spec", "accessModes", "*"), _ACCESS),
+        (("spec", "hostPath", "type"), _HOST_PATHS),
         (("spec", "persistentVolumeReclaimPolicy"), ("Retain", "Delete", "Recycle")),
         (("spec", "volumeMode"), ("Filesystem", "Block")),
     ),
@@ -132,11 +131,31 @@ def _unknown(data: object, table: tuple[tuple[Path, _Words], ...], base: Path) -
                 yield Problem((*base, *path), message, did_you_mean(value or "", words))
 
 
+_FILLED_IN = {
+    "concurrencyPolicy",
+    "dnsPolicy",
+    "externalTrafficPolicy",
+    "imagePullPolicy",
+    "pathType",
+    "persistentVolumeReclaimPolicy",
+    "podManagementPolicy",
+    "protocol",
+    "reclaimPolicy",
+    "restartPolicy",
+    "scheme",
+    "sessionAffinity",
+    "terminationMessagePolicy",
+    "type",
+    "whenDeleted",
+    "whenScaled",
+}
+"""Fields of which the API server takes an empty text for a missing one."""
+
+
 def _is_other(value: object, path: Path, words: _Words) -> bool:
-    """An empty field is filled in by the API server, an empty item of a list is not."""
     if isinstance(path[-1], int):
         return isinstance(value, str | None) and (value or "") not in words
-    return isinstance(value, str) and value != "" and value not in words
+    return isinstance(value, str) and value not in words and (value != "" or path[-1] not in _FILLED_IN)
 
 
 @pod_check(

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stowplan.check.admission._examples import thing
-from stowplan.check.admission._register import CORE, Context, Problem, is_own, object_check
-from stowplan.check.admission._syntax import integer, qualified_name, short, text
-from stowplan.check.objects import Object, Path, mapping, sequence
+from stowplan.check.admission._register import CORE, POD_KINDS, Context, Problem, is_own, object_check
+from stowplan.check.admission._syntax import integer, qualified_name, short, text, walk
+from stowplan.check.objects import Object, Path, dig, mapping, sequence
 
 _STANDARD = {"foregroundDeletion", "kubernetes", "orphan"}
 _UNQUALIFIED = {"CustomResourceDefinition", "LeaderWorkerSet", "PodDisruptionBudget", "RuntimeClass"}
@@ -93,3 +93,26 @@ def owners(item: Object, _context: Context) -> Iterator[Problem]:
     generation = integer(item.metadata.get("generation"))
     if generation is not None and generation < 0 and item.kind in _COUNTED:
         yield Problem(("metadata", "generation"), f"generation {generation} is negative", "remove it")
+
+
+_TEMPLATES: dict[str, tuple[Path, ...]] = {"ResourceClaimTemplate": (("spec", "metadata"),)}
+_EPHEMERAL: Path = ("volumes", "*", "ephemeral", "volumeClaimTemplate", "metadata")
+
+
+@object_check(
+    "M418",
+    f"ResourceClaimTemplate {POD_KINDS}",
+    reason="A claim that is made for a pod gets labels and annotations from its template; the API server refuses other metadata.",
+    source=f"{CORE}: ValidateTemplateObjectMeta.",
+    bad=thing("resource.k8s.io/v1", "ResourceClaimTemplate", "spec:\n  metadata: {name: gpus}\n  spec: {}"),
+    good=thing("resource.k8s.io/v1", "ResourceClaimTemplate", "spec:\n  metadata: {labels: {app: engine}}\n  spec: {}"),
+)
+def metadata_of_template(item: Object, _context: Context) -> Iterator[Problem]:
+    """The template of a claim has only labels and annotations."""
+    found = [(dig(item.data, path), path) for path in _TEMPLATES.get(item.kind, ())]
+    for pod in item.pods:
+        found += [(data, (*pod.spec_path, *path)) for data, path in walk(pod.spec, _EPHEMERAL)]
+    for data, path in found:
+        for field, value in mapping(data).items():
+            if field not in ("labels", "annotations") and value not in (None, "", [], {}, 0):
+                yield Problem((*path, field), f"the metadata of this template takes no {field}", "remove it", key=True)

@@ -69,6 +69,9 @@ def mount_paths(container: Container, _pod: Pod, _context: Context) -> Iterator[
         for value, path in walk(container.data, (field, "*", key)):
             if value == "":
                 yield Problem(path, f"{key} is empty")
+        if field == "volumeDevices":
+            for name, path in repeats(walk(container.data, (field, "*", "name"))):
+                yield Problem(path, f"the device {short(text(name))} is used twice")
         for value, path in repeats(walk(container.data, (field, "*", key))):
             if isinstance(value, str) and value:
                 yield Problem(path, f"two entries of {field} have the path {short(value)}")

@@ -93,6 +93,8 @@ def object_name(item: Object, context: Context) -> Iterator[Problem]:
 def generated_name(item: Object, context: Context) -> Iterator[Problem]:
     """The prefix of a generated name follows the syntax of its kind."""
     prefix, rule = text(item.metadata.get("generateName")), _rule(item, context.minor)
+    if item.kind == "DeviceClass" and item.name:
+        return
     if rule and prefix:
         whole = f"{prefix[:-1]}a" if len(prefix) > 1 and prefix.endswith("-") else prefix
         if wrong := rule(whole):

@@ -41,6 +41,8 @@ def policy_ports(item: Object, _context: Context) -> Iterator[Problem]:
         for data, inner in walk(item.spec, (side, "*", "ports", "*")):
             path: Path = ("spec", *inner)
             port, end = mapping(data).get("port"), integer(mapping(data).get("endPort"))
+            if mapping(data).get("protocol") == "":
+                yield Problem((*path, "protocol"), "the protocol is empty", "use TCP, UDP or SCTP, or remove it")
             if wrong := port_number_or_name(port):
                 yield Problem((*path, "port"), wrong)
             if end is None:

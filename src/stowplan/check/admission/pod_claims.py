@@ -27,6 +27,8 @@ def claims_of_container(container: Container, pod: Pod, _context: Context) -> It
     for index, item in enumerate(sequence(mapping(container.data.get("resources")).get("claims"))):
         name, request = text(mapping(item).get("name")), text(mapping(item).get("request"))
         path = ("resources", "claims", index, "name")
+        if not name:
+            yield Problem(path, "the claim has no name")
         if name and name not in known:
             yield Problem(
                 path,

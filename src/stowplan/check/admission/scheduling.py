@@ -8,6 +8,7 @@ from typing import Any
 from stowplan.check.admission._examples import pod
 from stowplan.check.admission._register import CORE, Context, Problem, pod_check
 from stowplan.check.admission._syntax import (
+    dns_label,
     dns_subdomain,
     integer,
     is_decimal,
@@ -131,6 +132,27 @@ def _weights_and_keys(data: Mapping[str, Any], base: Path) -> Iterator[Problem]:
             for key, path in walk(data, steps):
                 if isinstance(key, str) and (wrong := qualified_name(key)):
                     yield Problem((*base, *path), f"the topology key {short(key)} {wrong}")
+            for term, path in walk(data, steps[:-1]):
+                yield from _label_keys(mapping(term), (*base, *path))
+                for index, name in enumerate(sequence(mapping(term).get("namespaces"))):
+                    if wrong := dns_label(text(name)):
+                        yield Problem((*base, *path, "namespaces", index), f"the namespace {short(text(name))} {wrong}")
+
+
+def _label_keys(data: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    """Keys whose values are taken from the pod itself."""
+    selector = data.get("labelSelector")
+    taken = set(mapping(mapping(selector).get("matchLabels"))) | {
+        text(mapping(entry).get("key")) for entry in sequence(mapping(selector).get("matchExpressions"))
+    }
+    for field in ("matchLabelKeys", "mismatchLabelKeys"):
+        for index, key in enumerate(sequence(data.get(field))):
+            if selector is None:
+                yield Problem((*path, field), f"{field} needs a labelSelector", key=True)
+            if wrong := qualified_name(text(key)):
+                yield Problem((*path, field, index), f"the label key {short(text(key))} {wrong}")
+            elif field == "matchLabelKeys" and (text(key) in taken or key in sequence(data.get("mismatchLabelKeys"))):
+                yield Problem((*path, field, index), f"the label key {short(text(key))} is selected by already")
 
 
 def _requirement(data: Mapping[str, Any], path: Path, *, required: bool) -> Iterator[Problem]:
@@ -208,3 +230,4 @@ def topology_spread(pod: Pod, _context: Context) -> Iterator[Problem]:
         if key and action and (key, action) in seen:
             yield Problem(path, f"two constraints have the topology key {short(key)} and the action {action}")
         seen.add((key, action))
+        yield from _label_keys(data, path)

@@ -138,6 +138,9 @@ def fields_of_type(item: Object, _context: Context) -> Iterator[Problem]:
 
 
 def _balancer(spec: Mapping[str, Any], kind: str) -> Iterator[Problem]:
+    name = spec.get("loadBalancerClass")
+    if isinstance(name, str) and kind == "LoadBalancer" and (wrong := qualified_name(name)):
+        yield Problem(("spec", "loadBalancerClass"), f"the class {short(name)} {wrong}")
     for field in _BALANCER_FIELDS:
         if kind in ("ClusterIP", "NodePort", "ExternalName") and spec.get(field) not in (None, [], ""):
             yield Problem(("spec", field), f"{field} is allowed only with type LoadBalancer", key=True)

@@ -85,14 +85,16 @@ def claim(item: Object, _context: Context) -> Iterator[Problem]:
             name = text(spec.get(field))
             if name and (wrong := dns_subdomain(name)):
                 yield Problem((*path, field), f"{field} {short(name)} {wrong}")
-        yield from _data_sources(spec, path)
+        yield from _data_sources(spec, path, dropped=item.kind == "PersistentVolumeClaim")
 
 
-def _data_sources(spec: Mapping[str, Any], path: Path) -> Iterator[Problem]:
-    """What a new volume is filled from; the API server drops a dataSource that is neither a claim nor a snapshot."""
+def _data_sources(spec: Mapping[str, Any], path: Path, *, dropped: bool) -> Iterator[Problem]:
+    """What a new volume is filled from; of a claim itself the API server drops what it does not know."""
     old, new = mapping(spec.get("dataSource")), mapping(spec.get("dataSourceRef"))
-    if (old.get("apiGroup") or "", old.get("kind")) not in _COPIED:
+    if dropped and (old.get("apiGroup") or "", old.get("kind")) not in _COPIED:
         old = {}
+    if dropped and new.get("namespace"):
+        new = {}
     for field, source in (("dataSource", old), ("dataSourceRef", new)):
         if not source:
             continue
@@ -107,7 +109,7 @@ def _data_sources(spec: Mapping[str, Any], path: Path) -> Iterator[Problem]:
         elif group and (wrong := dns_subdomain(group)):
             yield Problem((*path, field, "apiGroup"), f"the group {short(group)} {wrong}")
     same = all(old.get(inner) == new.get(inner) for inner in ("apiGroup", "kind", "name"))
-    if old and new and (not same or new.get("namespace")):
+    if old and new and not same:
         yield Problem((*path, "dataSource"), "dataSource and dataSourceRef contradict each other", "remove dataSource")
 
 

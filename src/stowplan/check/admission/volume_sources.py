@@ -35,6 +35,12 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "vsphereVolume": ("volumePath",),
 }
 _LAST_LUN = 255
+_CHECKED_SECRETS = {
+    "controllerExpandSecretRef",
+    "controllerPublishSecretRef",
+    "nodeExpandSecretRef",
+    "nodePublishSecretRef",
+}
 
 
 def source_problems(volume: Mapping[str, Any], path: Path, *, persistent: bool = False) -> Iterator[Problem]:
@@ -65,10 +71,10 @@ def _csi(source: Mapping[str, Any], path: Path, *, persistent: bool) -> Iterator
     if source and persistent and not source.get("volumeHandle"):
         yield Problem(path, "the csi volume has no volumeHandle")
     for field, reference in source.items():
-        if not field.endswith("SecretRef") or not isinstance(reference, Mapping):
+        if field not in _CHECKED_SECRETS or not isinstance(reference, Mapping):
             continue
         name = text(reference.get("name"))
-        if not name or (not persistent and dns_subdomain(name)):
+        if not name or dns_subdomain(name):
             yield Problem((*path, field, "name"), f"{short(name)} is no name of a Secret")
         if persistent and (wrong := dns_label(text(reference.get("namespace")))):
             yield Problem((*path, field), f"the namespace {short(text(reference.get('namespace')))} {wrong}")

@@ -201,7 +201,7 @@ def counts_of_workload(item: Object, _context: Context) -> Iterator[Problem]:
         yield Problem(("spec", "ordinals", "start"), f"start {first} is negative")
     for field in ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
         number = integer(item.spec.get(field))
-        if number is not None and number < 0:
+        if number is not None and number < 0 and (item.kind, field) != ("StatefulSet", "revisionHistoryLimit"):
             yield Problem(("spec", field), f"{field} {number} is negative")
     if item.kind != "Deployment" or not item.api_version.endswith("/v1"):
         return
