@@ -88,6 +88,7 @@ CORRECTED: dict[str, Schema] = {
 # Published as required (to this day) though the API server takes them for empty when absent.
 NOT_REQUIRED = {
     ("io.k8s.api.core.v1.HTTPHeader", "value"),
+    ("io.k8s.api.core.v1.SleepAction", "seconds"),
     *((f"{APIEXTENSIONS}.CustomResourceDefinitionVersion", field) for field in ("served", "storage")),
     *((f"{APIEXTENSIONS}.CustomResourceDefinitionNames", field) for field in ("kind", "plural")),
 }

@@ -109,9 +109,10 @@ class SchemaSet:
         return self._scopes.get(key)
 
     def is_impossible(self, api_version: str) -> bool:
-        """Whether nothing can serve it: Kubernetes' own group (also the one without a name), or no name of a group."""
+        """Whether nothing can serve it: Kubernetes' own group (also the one without a name), or one that no custom kind can have."""
         group, slash, version = api_version.partition("/")
-        return not slash or group in self._groups or not (_GROUP.fullmatch(group) and _VERSION.fullmatch(version))
+        possible = "." in group and _GROUP.fullmatch(group) and _VERSION.fullmatch(version)
+        return not slash or group in self._groups or not possible
 
     def misspelt(self, api_version: str, kind: str) -> str:
         """The version of a built-in kind of that name whose group is one letter away; nothing where there is none."""

@@ -25,7 +25,7 @@ _POD_TEMPLATES: dict[str, tuple[Path, ...]] = {
     "ReplicaSet": (("spec", "template"),),
     "StatefulSet": (("spec", "template"),),
 }
-_NEEDS_PODS = {"CronJob", "Job"}
+_NEEDS_PODS = {"CronJob", "DaemonSet", "Deployment", "Job", "ReplicaSet", "StatefulSet"}
 """Kinds whose template the API server fills in where it is missing, and then refuses for what it lacks."""
 
 

@@ -201,7 +201,9 @@ def _attribute(name: str) -> str:
     domain, slash, own = name.partition("/")
     if not slash:
         return "has no domain before '/'"
-    if dns_subdomain(domain) or len(domain) > _LONGEST_DOMAIN:
+    if "/" in own:
+        return ""  # the API server looks no closer
+    if dns_subdomain(domain.lower()) or len(domain) > _LONGEST_DOMAIN:
         return f"has a domain that is not a DNS subdomain of at most {_LONGEST_DOMAIN} characters"
     if not own.isascii() or not own.isidentifier() or len(own) > _LONGEST_ID:
         return f"has a name that is not an identifier of at most {_LONGEST_ID} characters"

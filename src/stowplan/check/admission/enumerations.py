@@ -68,6 +68,7 @@ _OBJECTS: dict[str, tuple[tuple[Path, _Words], ...]] = {
     "CronJob": (
         (("spec", "concurrencyPolicy"), ("Allow", "Forbid", "Replace")),
         (("spec", "jobTemplate", "spec", "completionMode"), ("NonIndexed", "Indexed")),
+        (("spec", "jobTemplate", "spec", "podReplacementPolicy"), ("TerminatingOrFailed", "Failed")),
     ),
     "DaemonSet": ((("spec", "updateStrategy", "type"), ("RollingUpdate", "OnDelete")),),
     "Deployment": ((("spec", "strategy", "type"), ("Recreate", "RollingUpdate")),),

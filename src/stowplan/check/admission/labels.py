@@ -17,9 +17,11 @@ def _metadata(item: Object) -> Iterator[tuple[Mapping[str, object], Path]]:
     yield item.metadata, ("metadata",)
     if item.kind == "ResourceClaimTemplate":
         yield mapping(item.spec.get("metadata")), ("spec", "metadata")
-    if item.kind != "Pod":
-        for pod_ in item.pods:
+    for pod_ in item.pods:
+        if item.kind != "Pod":
             yield pod_.metadata, pod_.metadata_path
+        for data, path in walk(pod_.spec, ("volumes", "*", "ephemeral", "volumeClaimTemplate", "metadata")):
+            yield mapping(data), (*pod_.spec_path, *path)
 
 
 @object_check(

@@ -87,8 +87,8 @@ def _limits(pod: Pod, name: str) -> Iterator[Fraction]:
     "M409",
     reason="The API server refuses an overhead of a pod in a resource that no container has, or in a negative amount.",
     source=f"{CORE}: validateOverhead.",
-    bad=pod(spec="overhead: {gpu: 1}"),
-    good=pod(spec="overhead: {cpu: 250m}"),
+    bad=pod(spec="runtimeClassName: kata\noverhead: {gpu: 1}"),
+    good=pod(spec="runtimeClassName: kata\noverhead: {cpu: 250m}"),
 )
 def overhead(pod: Pod, _context: Context) -> Iterator[Problem]:
     """A pod's overhead is made of resources that containers have."""

@@ -20,7 +20,7 @@ from stowplan.check.admission._syntax import (
 )
 from stowplan.check.objects import Path, Pod, mapping, sequence
 
-_COMPARING_TOLERATIONS = 35
+_COMPARING_TOLERATIONS = 37
 _WEIGHT = 100
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 

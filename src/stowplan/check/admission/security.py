@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from stowplan.check.admission._examples import pod
 from stowplan.check.admission._register import CORE, Context, Problem, container_check, pod_check
 from stowplan.check.admission._syntax import (
+    dns_subdomain,
     integer,
     local_path,
     short,
@@ -20,6 +21,7 @@ _MAX_ID = 2**31 - 1
 _SYSCTL = re.compile(r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?\Z")
 _IPC_SYSCTLS = ("kernel.shm", "kernel.msg", "fs.mqueue.")
 _HOST_NETWORK_WITH_USERS = 35
+_SELINUX_MOUNTS = 37
 _SERVERS, _SEARCHES, _SEARCH_CHARACTERS = 3, 32, 2048
 
 
@@ -48,6 +50,28 @@ def privilege_escalation(container: Container, _pod: Pod, _context: Context) -> 
             "allowPrivilegeEscalation: false contradicts the capability CAP_SYS_ADMIN",
             "remove one of them",
         )
+
+
+@pod_check(
+    "M422",
+    reason="The API server refuses an unmasked /proc without user namespaces, an SELinux policy behind a gate, and impossible names of Windows.",
+    source=f"{CORE}: ValidateSecurityContext and validateWindowsSecurityContextOptions.",
+    bad=pod("securityContext: {procMount: Unmasked}"),
+    good=pod("securityContext: {procMount: Unmasked}", "hostUsers: false"),
+)
+def special_contexts(pod: Pod, context: Context) -> Iterator[Problem]:
+    """Rare security settings have what they need."""
+    own = mapping(pod.spec.get("securityContext"))
+    if own.get("seLinuxChangePolicy") == "MountOption" and context.minor < _SELINUX_MOUNTS:
+        place = (*pod.spec_path, "securityContext", "seLinuxChangePolicy")
+        yield Problem(place, f"Kubernetes 1.{context.minor} takes only Recursive here")
+    for data, base in [(pod.spec, pod.spec_path), *((c.data, c.path) for c in containers(pod))]:
+        settings, path = mapping(data.get("securityContext")), (*base, "securityContext")
+        if settings.get("procMount") == "Unmasked" and pod.spec.get("hostUsers") is not False:
+            yield Problem((*path, "procMount"), "procMount: Unmasked needs hostUsers: false of the pod")
+        name = mapping(settings.get("windowsOptions")).get("gmsaCredentialSpecName")
+        if isinstance(name, str) and (wrong := dns_subdomain(name)):
+            yield Problem((*path, "windowsOptions", "gmsaCredentialSpecName"), f"the name {short(name)} {wrong}")
 
 
 @pod_check(

@@ -43,7 +43,7 @@ def _ports(item: Object) -> Iterator[tuple[Mapping[str, Any], Path]]:
 def has_ports(item: Object, _context: Context) -> Iterator[Problem]:
     """A Service has ports, unless it is headless or an external name."""
     headless = item.spec.get("clusterIP") == "None" or "None" in sequence(item.spec.get("clusterIPs"))[:1]
-    if "spec" in item.data and not item.spec.get("ports") and not headless and item.spec.get("type") != "ExternalName":
+    if not item.spec.get("ports") and not headless and item.spec.get("type") != "ExternalName":
         yield Problem(("spec",), "the Service has no ports", "list its ports, or set clusterIP: None")
 
 
@@ -64,8 +64,8 @@ def port_values(item: Object, _context: Context) -> Iterator[Problem]:
         if target not in ("", 0) and (wrong := port_number_or_name(target)):
             hint = "write the number without quotes" if isinstance(target, str) and target.isdigit() else ""
             yield Problem((*path, "targetPort"), wrong, hint)
-        protocol = text(port.get("appProtocol"))
-        if protocol and (wrong := qualified_name(protocol)):
+        protocol = port.get("appProtocol")
+        if isinstance(protocol, str) and (wrong := qualified_name(protocol)):
             yield Problem((*path, "appProtocol"), f"appProtocol {short(protocol)} {wrong}")
 
 

@@ -72,7 +72,7 @@ def claim(item: Object, _context: Context) -> Iterator[Problem]:
         yield from _access_modes(spec, path)
         requests = mapping(mapping(spec.get("resources")).get("requests"))
         place = (*path, "resources", "requests", "storage")
-        size = quantity(requests.get("storage"))
+        size = quantity(requests.get("storage", 1) or 0)
         if "storage" not in requests:
             yield Problem(
                 (*path, "resources", "requests"),
@@ -143,7 +143,7 @@ def volume(item: Object, _context: Context) -> Iterator[Problem]:
     spec = item.spec
     yield from _access_modes(spec, ("spec",))
     capacity = mapping(spec.get("capacity"))
-    size = quantity(capacity.get("storage"))
+    size = quantity(capacity.get("storage", 1) or 0)
     if set(capacity) != {"storage"}:
         yield Problem(
             ("spec", "capacity"),
@@ -163,9 +163,10 @@ def volume(item: Object, _context: Context) -> Iterator[Problem]:
         )
     yield from source_problems(spec, ("spec",), persistent=True)
     yield from _nodes(spec)
-    name = text(spec.get("storageClassName"))
-    if name and (wrong := dns_subdomain(name)):
-        yield Problem(("spec", "storageClassName"), f"storageClassName {short(name)} {wrong}")
+    for field in ("storageClassName", "volumeAttributesClassName"):
+        name = text(spec.get(field))
+        if (name or (field[0] == "v" and spec.get(field) == "")) and (wrong := dns_subdomain(name)):
+            yield Problem(("spec", field), f"{field} {short(name)} {wrong}")
 
 
 def _nodes(spec: Mapping[str, Any]) -> Iterator[Problem]:

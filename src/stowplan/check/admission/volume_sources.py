@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -34,6 +35,7 @@ _NEEDED: dict[str, tuple[str, ...]] = {
     "secret": ("secretName",),
     "vsphereVolume": ("volumePath",),
 }
+_ISCSI_NAME = re.compile(r"iqn\.\d{4}-\d{2}\.[A-Za-z0-9.-]+(:[^,;*&$|\s]+)?|eui\.[A-Za-z0-9]{16}|naa\.[A-Za-z0-9]{32}")
 _LAST_LUN = 255
 _CHECKED_SECRETS = {
     "controllerExpandSecretRef",
@@ -58,6 +60,9 @@ def source_problems(volume: Mapping[str, Any], path: Path, *, persistent: bool =
     address = text(mapping(volume.get("nfs")).get("path"))
     if address and not address.startswith("/"):
         yield Problem((*path, "nfs", "path"), f"the path {short(address)} is not absolute")
+    name = text(mapping(volume.get("iscsi")).get("iqn"))
+    if name and not _ISCSI_NAME.fullmatch(name):
+        yield Problem((*path, "iscsi", "iqn"), f"{short(name)} is no name that begins with iqn, eui or naa")
     lun = integer(mapping(volume.get("iscsi")).get("lun"))
     if lun is not None and not 0 <= lun <= _LAST_LUN:
         yield Problem((*path, "iscsi", "lun"), f"lun {lun} is not in the range 0 to {_LAST_LUN}")

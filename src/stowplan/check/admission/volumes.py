@@ -13,6 +13,7 @@ from stowplan.check.admission._syntax import (
     local_path,
     quantity,
     short,
+    text,
     walk,
 )
 from stowplan.check.admission.environment import field_path_problem, resource_field_problem
@@ -21,6 +22,7 @@ from stowplan.check.objects import Path, Pod, mapping, sequence
 
 _SOURCE = f"{CORE}: ValidateVolumes and validateVolumeSource."
 _MAX_MODE = 0o777
+_SHORTEST_TOKEN, _LONGEST_TOKEN = 600, 2**32
 
 
 def volumes(pod: Pod) -> Iterator[tuple[Mapping[str, Any], Path]]:
@@ -82,6 +84,9 @@ def source_needs(pod: Pod, _context: Context) -> Iterator[Problem]:
     """A volume source names its object or a possible path."""
     for volume, path in volumes(pod):
         yield from source_problems(volume, path)
+        for token, inner in walk(volume, ("projected", "sources", "*", "serviceAccountToken")):
+            if isinstance(token, Mapping):
+                yield from _token(token, (*path, *inner))
         for source, inner in walk(volume, ("projected", "sources", "*")):
             for kind in ("configMap", "secret"):
                 if isinstance(mapping(source).get(kind), Mapping) and source[kind].get("name") in (
@@ -89,6 +94,15 @@ def source_needs(pod: Pod, _context: Context) -> Iterator[Problem]:
                     "",
                 ):
                     yield Problem((*path, *inner, kind), f"the projected {kind} has no name")
+
+
+def _token(token: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    if wrong := "is empty" if not token.get("path") else local_path(text(token["path"])):
+        yield Problem((*path, "path"), f"the path of the token {wrong}")
+    seconds = integer(token.get("expirationSeconds"))
+    if seconds is not None and not _SHORTEST_TOKEN <= seconds <= _LONGEST_TOKEN:
+        message = f"expirationSeconds {seconds} is not in the range {_SHORTEST_TOKEN} to {_LONGEST_TOKEN}"
+        yield Problem((*path, "expirationSeconds"), message)
 
 
 @pod_check(
