@@ -19,6 +19,7 @@ _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z")
 _PORT_NAME = re.compile(r"[-a-z0-9]+\Z")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+\Z")
 _QUANTITY = re.compile(r"([+-]?)([0-9]*)(\.[0-9]*)?(?:[eE]([+-]?[0-9]+)|([numkMGTPE]|[KMGTPE]i)?)\Z")
+_URL_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+\Z")
 _PERCENT = re.compile(r"[0-9]+%\Z")
 _LEADING_ZEROS = re.compile(r"(?<![0-9a-fA-F:.])0+(?=[0-9])|(?<=\.)0+(?=[0-9])")
 _LONGEST_QUANTITY = 64
@@ -106,6 +107,14 @@ def driver_name(value: str) -> str:
     if len(value) > MAX_LABEL:
         return f"has {len(value)} characters, at most {MAX_LABEL} are allowed"
     return dns_subdomain(value.lower())
+
+
+def domain_path(value: str) -> str:
+    """What keeps a text from being a path below a domain, such as example.com/manager."""
+    domain, slash, path = value.partition("/")
+    if not slash or not path or dns_subdomain(domain):
+        return "is no path below a domain"
+    return "" if _URL_PATH.match(path) else "has characters that a path does not have"
 
 
 def is_native(name: str) -> bool:

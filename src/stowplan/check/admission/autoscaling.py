@@ -8,6 +8,7 @@ from typing import Any
 from stowplan.check.admission._examples import thing
 from stowplan.check.admission._register import Context, Problem, object_check
 from stowplan.check.admission._syntax import api_version, dns_label, integer, path_segment, quantity, short, text
+from stowplan.check.admission.quantities import resource_name_problems
 from stowplan.check.objects import Object, Path, mapping, sequence
 
 _SOURCE = "Kubernetes API validation, pkg/apis/autoscaling/validation"
@@ -112,8 +113,11 @@ def metrics(item: Object, _context: Context) -> Iterator[Problem]:
 
 def _source(kind: str, source: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     if kind in ("Resource", "ContainerResource"):
-        if source.get("name") == "":
+        name = text(source.get("name"))
+        if not name:
             yield Problem((*path, "name"), "the metric names no resource")
+        elif kind == "ContainerResource":
+            yield from resource_name_problems(name, (*path, "name"))
         container = text(source.get("container"))
         if kind == "ContainerResource" and (wrong := dns_label(container)):
             yield Problem((*path, "container"), f"the container {short(container)} {wrong}")

@@ -173,8 +173,8 @@ def constraints(item: Object, _context: Context) -> Iterator[Problem]:
     for field in ("constraints", "config"):
         yield from _too_many(devices.get(field), (*base, field))
         for name, path in walk(devices, (field, "*", "requests", "*")):
-            if isinstance(name, str) and name not in known:
-                yield Problem((*base, *path), f"the claim has no request {short(name)}")
+            if isinstance(name, str | None) and (name or "") not in known:
+                yield Problem((*base, *path), f"the claim has no request {short(name or '')}")
         for entry, path in walk(devices, (field, "*")):
             for name, inner in repeats(walk(entry, ("requests", "*"))):
                 yield Problem((*base, *path, *inner), f"the request {short(text(name))} is listed twice")

@@ -9,7 +9,7 @@ from typing import Any
 
 from stowplan.check.admission._examples import cron_job, job
 from stowplan.check.admission._register import BATCH, Context, Problem, object_check
-from stowplan.check.admission._syntax import integer, short
+from stowplan.check.admission._syntax import domain_path, integer, short
 from stowplan.check.objects import Object, Path, dig, mapping
 
 _INDEXED_PARALLELISM = 100_000
@@ -66,6 +66,11 @@ def job_counts(item: Object, _context: Context) -> Iterator[Problem]:
         number = integer(spec.get(field))
         if number is not None and number < 0:
             yield Problem((*path, field), f"{field} {number} is negative")
+    manager = spec.get("managedBy")
+    if isinstance(manager, str) and (wrong := domain_path(manager)):
+        yield Problem(
+            (*path, "managedBy"), f"managedBy {short(manager)} {wrong}", "write for example example.com/manager"
+        )
     indexed, completions = spec.get("completionMode") == "Indexed", integer(spec.get("completions"))
     parallel, failed = integer(spec.get("parallelism")), integer(spec.get("maxFailedIndexes"))
     defaulted = spec.get("parallelism") is None and item.kind == "Job"

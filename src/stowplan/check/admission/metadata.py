@@ -114,5 +114,5 @@ def metadata_of_template(item: Object, _context: Context) -> Iterator[Problem]:
         found += [(data, (*pod.spec_path, *path)) for data, path in walk(pod.spec, _EPHEMERAL)]
     for data, path in found:
         for field, value in mapping(data).items():
-            if field not in ("labels", "annotations") and value not in (None, "", [], {}, 0):
+            if field not in ("labels", "annotations") and value not in (None, "", 0):
                 yield Problem((*path, field), f"the metadata of this template takes no {field}", "remove it", key=True)

@@ -220,6 +220,9 @@ def container_name(container: Container, _pod: Pod, context: Context) -> Iterato
 )
 def container_names_differ(pod: Pod, _context: Context) -> Iterator[Problem]:
     """A pod has containers, and their names differ."""
+    if pod.spec.get("ephemeralContainers"):
+        place = (*pod.spec_path, "ephemeralContainers")
+        yield Problem(place, "containers for debugging are added to pods that run", "remove them", key=True)
     if not pod.spec.get("containers"):
         yield Problem((*pod.spec_path, "containers"), "the pod has no containers")
     seen: set[str] = set()
@@ -240,6 +243,7 @@ _REFERENCES: dict[str, Callable[[str], str]] = {
     "nodeName": dns_subdomain,
     "priorityClassName": dns_subdomain,
     "runtimeClassName": dns_subdomain,
+    "serviceAccount": dns_subdomain,
     "serviceAccountName": dns_subdomain,
     "subdomain": dns_label,
 }
@@ -258,6 +262,8 @@ def names_in_pod(pod: Pod, context: Context) -> Iterator[Problem]:
     for field, rule in _REFERENCES.items():
         value = text(pod.spec.get(field))
         if context.item.kind == "StatefulSet" and field in _SET_BY_STATEFUL_SET:
+            continue
+        if field == "serviceAccount" and pod.spec.get("serviceAccountName"):
             continue
         if value and (wrong := rule(value)):
             yield Problem((*pod.spec_path, field), f"{field} {short(value)} {wrong}")

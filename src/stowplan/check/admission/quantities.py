@@ -59,10 +59,11 @@ def resource_names(container: Container, _pod: Pod, _context: Context) -> Iterat
     """Resources of a container have standard or vendor names."""
     for _, amounts, path in _lists(container.data.get("resources")):
         for name in amounts:
-            yield from _name(name, (*path, name))
+            yield from resource_name_problems(name, (*path, name))
 
 
-def _name(name: str, path: Path) -> Iterator[Problem]:
+def resource_name_problems(name: str, path: Path) -> Iterator[Problem]:
+    """What the API server refuses in the name of a resource of containers."""
     hint = "use cpu, memory, ephemeral-storage, hugepages-<size> or a vendor's name such as nvidia.com/gpu"
     if wrong := qualified_name(name):
         yield Problem(path, f"the resource name {short(name)} {wrong}", key=True)
@@ -105,7 +106,7 @@ def _ceiling(number: Fraction) -> int:
 def overhead_problems(amounts: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     """What the API server refuses in amounts that a runtime adds to every pod."""
     for name, value in amounts.items():
-        yield from _name(name, (*path, name))
+        yield from resource_name_problems(name, (*path, name))
         yield from _whole(name, value, (*path, name))
         if (number := quantity(value)) is not None and number < 0:
             yield Problem((*path, name), f"the amount {value} of {name} is negative")

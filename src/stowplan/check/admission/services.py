@@ -142,7 +142,7 @@ def _balancer(spec: Mapping[str, Any], kind: str) -> Iterator[Problem]:
     if isinstance(name, str) and kind == "LoadBalancer" and (wrong := qualified_name(name)):
         yield Problem(("spec", "loadBalancerClass"), f"the class {short(name)} {wrong}")
     for field in _BALANCER_FIELDS:
-        if kind in ("ClusterIP", "NodePort", "ExternalName") and spec.get(field) not in (None, [], ""):
+        if kind in ("ClusterIP", "NodePort", "ExternalName") and spec.get(field) not in (None, []):
             yield Problem(("spec", field), f"{field} is allowed only with type LoadBalancer", key=True)
     for value, path in walk(spec, ("loadBalancerSourceRanges", "*")):
         if isinstance(value, str) and ip_network(value.strip()) is None:
@@ -160,9 +160,10 @@ def _traffic(spec: Mapping[str, Any], kind: str) -> Iterator[Problem]:
             f"externalTrafficPolicy is not allowed with type {kind}",
             "remove it",
         )
-    if integer(spec.get("healthCheckNodePort")) and (
-        kind != "LoadBalancer" or spec.get("externalTrafficPolicy") != "Local"
-    ):
+    port = integer(spec.get("healthCheckNodePort"))
+    if port and not 1 <= port <= MAX_PORT:
+        yield Problem(("spec", "healthCheckNodePort"), f"{port} is not a port: expected 1 to {MAX_PORT}")
+    if port and (kind != "LoadBalancer" or spec.get("externalTrafficPolicy") != "Local"):
         message = "healthCheckNodePort needs type LoadBalancer and externalTrafficPolicy: Local"
         yield Problem(("spec", "healthCheckNodePort"), message)
 
