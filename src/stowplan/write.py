@@ -189,3 +189,20 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Put a text into a file's place at once, so that a reader never sees half of it.
+
+    Raises:
+        Refused: it cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        message = f"cannot be written: {error.strerror or error}"
+        raise Refused([Diagnostic("W001", message, Location(str(path)))], unreadable=True) from None
