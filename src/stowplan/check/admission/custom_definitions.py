@@ -7,8 +7,8 @@ from typing import Any
 
 from stowplan.check.admission._examples import thing
 from stowplan.check.admission._register import Context, Problem, object_check
+from stowplan.check.admission._structural_schema import schema_problems
 from stowplan.check.admission._syntax import dns_label_1035, dns_subdomain, short, text
-from stowplan.check.admission.structural_schema import schema_problems
 from stowplan.check.objects import Object, Path, mapping, sequence
 
 _SOURCE = "Kubernetes API validation, apiextensions-apiserver pkg/apis/apiextensions/validation"
@@ -54,6 +54,15 @@ def names(item: Object, _context: Context) -> Iterator[Problem]:
     if item.name and item.name != f"{text(given.get('plural'))}.{group}":
         message = f"the name {short(item.name)} is not the plural and the group, '{text(given.get('plural'))}.{group}'"
         yield Problem(("metadata", "name"), message)
+    yield from _names(given)
+    if text(spec.get("scope")) not in ("Cluster", "Namespaced"):
+        yield Problem(("spec", "scope"), "scope is not one of Cluster, Namespaced")
+    approved = text(mapping(item.metadata.get("annotations")).get(_APPROVED))
+    if group.endswith(_PROTECTED) and "://" not in approved and not approved.startswith("unapproved"):
+        yield Problem(("metadata",), f"the group {group} is Kubernetes' own: it needs the annotation {_APPROVED}")
+
+
+def _names(given: Mapping[str, Any]) -> Iterator[Problem]:
     for field in ("plural", "singular", "kind", "listKind"):
         name = given.get(field)
         if (not name and field in ("plural", "kind")) or (text(name) and dns_label_1035(text(name).lower())):
@@ -68,11 +77,6 @@ def names(item: Object, _context: Context) -> Iterator[Problem]:
         for index, name in enumerate(sequence(given.get(field))):
             if wrong := dns_label_1035(text(name)):
                 yield Problem(("spec", "names", field, index), f"{short(text(name))} {wrong}")
-    if text(spec.get("scope")) not in ("Cluster", "Namespaced"):
-        yield Problem(("spec", "scope"), "scope is not one of Cluster, Namespaced")
-    approved = text(mapping(item.metadata.get("annotations")).get(_APPROVED))
-    if group.endswith(_PROTECTED) and "://" not in approved and not approved.startswith("unapproved"):
-        yield Problem(("metadata",), f"the group {group} is Kubernetes' own: it needs the annotation {_APPROVED}")
 
 
 @object_check(

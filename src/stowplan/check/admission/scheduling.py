@@ -124,6 +124,10 @@ def _weights_and_keys(data: Mapping[str, Any], base: Path) -> Iterator[Problem]:
         for weight, path in walk(data, (way, _PREFERRED, "*", "weight")):
             if type(weight) is int and not 1 <= weight <= _WEIGHT:
                 yield Problem((*base, *path), f"the weight {weight} is not in the range 1 to {_WEIGHT}")
+    yield from _topology(data, base)
+
+
+def _topology(data: Mapping[str, Any], base: Path) -> Iterator[Problem]:
     for way in ("podAffinity", "podAntiAffinity"):
         for steps in (
             (way, _REQUIRED, "*", "topologyKey"),

@@ -14,8 +14,8 @@ from stowplan.check.admission._syntax import (
     short,
     text,
 )
+from stowplan.check.admission._volume_sources import source_problems
 from stowplan.check.admission.scheduling import node_term
-from stowplan.check.admission.volume_sources import source_problems
 from stowplan.check.objects import Object, Path, dig, mapping, sequence
 
 _CLAIM = f"{CORE}: ValidatePersistentVolumeClaimSpec."

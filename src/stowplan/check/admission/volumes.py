@@ -16,8 +16,8 @@ from stowplan.check.admission._syntax import (
     text,
     walk,
 )
+from stowplan.check.admission._volume_sources import source_problems
 from stowplan.check.admission.environment import field_path_problem, resource_field_problem
-from stowplan.check.admission.volume_sources import source_problems
 from stowplan.check.objects import Path, Pod, mapping, sequence
 
 _SOURCE = f"{CORE}: ValidateVolumes and validateVolumeSource."

@@ -67,6 +67,13 @@ def _junctions(schema: Schema, path: Path) -> Iterator[tuple[Schema, Path]]:
         yield schema["not"], (*path, "not")
 
 
+def every_schema(schema: Schema, path: Path) -> Iterator[tuple[Schema, Path]]:
+    """A schema and those of all values inside."""
+    yield schema, path
+    for inner, place in _children(schema, path):
+        yield from every_schema(inner, place)
+
+
 def _structure(schema: Schema, path: Path, *, root: bool = False) -> Iterator[Problem]:
     kind = schema.get("type") or ""
     embedded = schema.get("x-kubernetes-embedded-resource") is True
@@ -206,10 +213,8 @@ def _lists_and_maps(schema: Schema, path: Path) -> Iterator[Problem]:
         yield Problem(path, "x-kubernetes-list-type: map and x-kubernetes-list-map-keys need each other")
     if list_type in ("set", "map") and items.get("nullable") is True:
         yield Problem((*path, "items", "nullable"), f"items of a {list_type} cannot be null")
-    if list_type == "set":
-        inner = items.get("x-kubernetes-list-type") not in (None, "atomic") if items.get("type") == "array" else False
-        if inner or (items.get("type") == "object" and items.get("x-kubernetes-map-type") != "atomic"):
-            yield Problem((*path, "items"), "items of a set are atomic", "set x-kubernetes-map-type: atomic on them")
+    if list_type == "set" and _is_no_set(items):
+        yield Problem((*path, "items"), "items of a set are atomic", "set x-kubernetes-map-type: atomic on them")
     if list_type != "map":
         return
     if items.get("type") != "object":
@@ -218,6 +223,12 @@ def _lists_and_maps(schema: Schema, path: Path) -> Iterator[Problem]:
         yield Problem((*path, "x-kubernetes-list-map-keys"), "a key is listed twice")
     for key in keys:
         yield from _map_key(text(key), items, path)
+
+
+def _is_no_set(items: Schema) -> bool:
+    if items.get("type") == "array":
+        return items.get("x-kubernetes-list-type") not in (None, "atomic")
+    return items.get("type") == "object" and items.get("x-kubernetes-map-type") != "atomic"
 
 
 def _map_key(key: str, items: Schema, path: Path) -> Iterator[Problem]:
