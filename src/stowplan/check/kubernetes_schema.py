@@ -100,6 +100,15 @@ class SchemaSet:
         key = f"{api_version}/{kind}"
         return self._stability.get(key) or ("custom" if key in _custom_files() else None)
 
+    def stable(self, group: str, kind: str) -> str:
+        """The stable version of a built-in kind; nothing where there is none."""
+        prefix = f"{group}/" if group else ""
+        found = [
+            k for k, word in self._stability.items() if word == "ga" and k.startswith(prefix) and k.endswith(f"/{kind}")
+        ]
+        versions = [key.rpartition("/")[0] for key in found]
+        return next((version for version in sorted(versions, reverse=True) if version.rpartition("/")[0] == group), "")
+
     def scope(self, api_version: str, kind: str) -> str | None:
         """`Namespaced` or `Cluster`; None where it is not known, or the file is for a client."""
         key = f"{api_version}/{kind}"
