@@ -56,6 +56,7 @@ CLUSTER_SCOPED = re.compile(
 FORMER_GROUPS = ("auditregistration.k8s.io", "extensions", "settings.k8s.io")
 
 INT32 = {"minimum": -(2**31), "maximum": 2**31 - 1}
+INT64 = {"minimum": -(2**63), "maximum": 2**63 - 1}
 APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1"
 JSON_SCHEMA = f"{APIEXTENSIONS}.JSONSchemaProps"
 LAX = f"{JSON_SCHEMA}.lax"
@@ -276,11 +277,11 @@ def _properties(source: Schema, published: dict[str, Schema]) -> Schema:
 
 
 def _bounds(schema: Schema) -> Schema:
-    """Go's int32 as bounds; of the formats, validators know only those of texts."""
+    """Go's int32 and int64 as bounds; of the formats, validators know only those of texts."""
     kind = schema.get("format")
     if kind not in {"byte", "date-time"}:
         schema.pop("format", None)
-    return INT32 if kind == "int32" else {}
+    return {"int32": INT32, "int64": INT64}.get(str(kind), {})
 
 
 def _with_null(schema: Schema, _published: dict[str, Schema]) -> Schema:

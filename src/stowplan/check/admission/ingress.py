@@ -1,4 +1,4 @@
-"""Ingresses."""
+"""Ingresses and their classes."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from stowplan.check.admission._syntax import (
     dns_label,
     dns_label_1035,
     dns_subdomain,
+    domain_path,
     integer,
     is_ip,
     path_segment,
@@ -109,10 +110,14 @@ def _backend(backend: Mapping[str, Any], path: Path, minor: int) -> Iterator[Pro
     if given == ["service"]:
         yield from _service(target, (*path, "service"), minor)
         return
+    yield from _typed(target, (*path, "resource"))
+
+
+def _typed(target: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     for field, rule in (("apiGroup", dns_subdomain), ("kind", path_segment), ("name", path_segment)):
         value = target.get(field)
         if value == "" or (isinstance(value, str) and rule(value)):
-            yield Problem((*path, "resource", field), f"{short(value)} is no {field} of an object")
+            yield Problem((*path, field), f"{short(value)} is no {field} of an object")
 
 
 def _service(service: Mapping[str, Any], path: Path, minor: int) -> Iterator[Problem]:
@@ -127,3 +132,32 @@ def _service(service: Mapping[str, Any], path: Path, minor: int) -> Iterator[Pro
         yield Problem((*path, "port", "name"), f"the port name {short(name)} {wrong}")
     elif number and not 1 <= number <= MAX_PORT:
         yield Problem((*path, "port", "number"), f"{number} is not a port: expected 1 to {MAX_PORT}")
+
+
+_CONTROLLER = "spec:\n  controller: {}\n"
+
+
+@object_check(
+    "M425",
+    "IngressClass",
+    reason="The API server refuses a class of ingresses whose controller or parameters nothing can be.",
+    source=f"{_SOURCE}: ValidateIngressClass.",
+    bad=thing("networking.k8s.io/v1", "IngressClass", _CONTROLLER.format("nginx")),
+    good=thing("networking.k8s.io/v1", "IngressClass", _CONTROLLER.format("k8s.io/ingress-nginx")),
+)
+def ingress_class(item: Object, _context: Context) -> Iterator[Problem]:
+    """A class of ingresses names its controller by a domain, and whole parameters."""
+    controller = text(item.spec.get("controller"))
+    if wrong := domain_path(controller):
+        yield Problem(("spec", "controller"), f"the controller {short(controller)} {wrong}")
+    data, path = item.spec.get("parameters"), ("spec", "parameters")
+    if not isinstance(data, Mapping):
+        return
+    yield from _typed(data, path)
+    scope, space = data.get("scope", "Cluster"), data.get("namespace")
+    if scope not in ("Cluster", "Namespace", None):
+        yield Problem((*path, "scope"), "scope is not one of Cluster, Namespace")
+    elif scope == "Namespace" and (wrong := dns_label(text(space))):
+        yield Problem((*path, "namespace"), f"the namespace {short(text(space))} {wrong}")
+    elif scope != "Namespace" and space is not None:
+        yield Problem((*path, "namespace"), "parameters of the scope Cluster take no namespace", "remove it")

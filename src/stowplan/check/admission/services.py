@@ -145,8 +145,8 @@ def _balancer(spec: Mapping[str, Any], kind: str) -> Iterator[Problem]:
         if kind in ("ClusterIP", "NodePort", "ExternalName") and spec.get(field) not in (None, []):
             yield Problem(("spec", field), f"{field} is allowed only with type LoadBalancer", key=True)
     for value, path in walk(spec, ("loadBalancerSourceRanges", "*")):
-        if isinstance(value, str) and ip_network(value.strip()) is None:
-            yield Problem(("spec", *path), f"{short(value)} is not a block of IP addresses such as 10.0.0.0/8")
+        if ip_network(text(value).strip()) is None:
+            yield Problem(("spec", *path), f"{short(text(value))} is not a block of IP addresses such as 10.0.0.0/8")
 
 
 def _traffic(spec: Mapping[str, Any], kind: str) -> Iterator[Problem]:

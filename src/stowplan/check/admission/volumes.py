@@ -88,6 +88,11 @@ def source_needs(pod: Pod, _context: Context) -> Iterator[Problem]:
             if isinstance(token, Mapping):
                 yield from _token(token, (*path, *inner))
         for source, inner in walk(volume, ("projected", "sources", "*")):
+            given = [kind for kind, value in mapping(source).items() if value is not None]
+            if len(given) > 1:
+                yield Problem(
+                    (*path, *inner), f"the entry has {len(given)} sources, one is allowed: {', '.join(given)}"
+                )
             for kind in ("configMap", "secret"):
                 if isinstance(mapping(source).get(kind), Mapping) and source[kind].get("name") in (
                     None,

@@ -12,7 +12,7 @@ from stowplan.check.objects import Object, Path, Pod, mapping, sequence
 
 _SETS = "Deployment ReplicaSet StatefulSet DaemonSet"
 _PERCENT_LIMIT = 100
-_STATEFUL_SET_STEPS = 35  # before that, maxUnavailable of a StatefulSet is dropped unless a gate is on
+_STATEFUL_SET_STEPS = 37  # before that, maxUnavailable of a StatefulSet is dropped unless a gate is on
 
 
 def selects(selector: object, labels: Mapping[str, Any]) -> bool | None:
