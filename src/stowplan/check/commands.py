@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from stowplan.check.objects import Container, Object, Path, Pod, mapping, sequence
+from stowplan.check.objects import Bundle, Container, Object, Path, Pod, mapping, sequence
 from stowplan.check.shell import expanded, simple_commands
-from stowplan.check.workloads import Serving, servings
+from stowplan.check.workloads import Serving, mounted_files, servings
+from stowplan.diagnostics import Refused
+from stowplan.located_yaml import read_bytes
 from stowplan.plain_scalars import json_scalar
 
 _STARTS: Mapping[tuple[str, ...], str] = {
@@ -28,7 +30,13 @@ _STARTS: Mapping[tuple[str, ...], str] = {
 """How engines are started, and by which of its words a profile's own command is known."""
 _IMAGES: Mapping[str, str] = {"vllm-openai": "vllm", "vllm-openai-rocm": "vllm"}
 """Images whose entry point is the engine: containers then give arguments only."""
-_SHORT = {"-tp": "--tensor-parallel-size", "-pp": "--pipeline-parallel-size", "-dp": "--data-parallel-size"}
+_SHORT = {
+    "-tp": "--tensor-parallel-size",
+    "-pp": "--pipeline-parallel-size",
+    "-dp": "--data-parallel-size",
+    "-dpl": "--data-parallel-size-local",
+    "-ep": "--enable-expert-parallel",
+}
 _LONG = {
     "--tp": "--tensor-parallel-size",
     "--tp-size": "--tensor-parallel-size",
@@ -37,9 +45,13 @@ _LONG = {
     "--ep": "--ep-size",
 }
 """Spellings that engines take for another; only for the programs that have them."""
+_BOOLEANS = {"True": "true", "False": "false"}
+_FILE = "--config"
 _MODELS = ("--model", "--model-path", "--model-name")
 _PLATFORM = "LLMInferenceService"
 """A kind whose operator makes the command out of the object's fields."""
+_OPERATED = ("DynamoGraphDeployment", "DynamoComponentDeployment")
+"""Kinds whose operator mounts shared memory of its own."""
 _PLATFORM_FLAGS = {
     "tensor": "--tensor-parallel-size",
     "pipeline": "--pipeline-parallel-size",
@@ -61,30 +73,44 @@ class Command:
     program: str
     env: Mapping[str, str]
     serving: Serving
+    open: bool = False
+    """Settings may also come from a file that the bundle does not hold."""
+
+    @property
+    def by_platform(self) -> bool:
+        """Whether an operator fills in what the object leaves out: volumes, probes, the command itself."""
+        return self.serving.item.kind in (_PLATFORM, *_OPERATED)
 
     def integer(self, *names: str, default: int | None = None) -> int | None:
         """The whole number that a flag gives under one of its names; None where it is given, but not as a number."""
-        for name in names:
-            if name in self.flags:
-                value = self.flags[name]
-                return value if type(value) is int else None
-        return default
+        given = next((self.flags[name] for name in names if name in self.flags), default)
+        if given is default and self.open:
+            return None
+        return given if type(given) is int else None
 
 
-@lru_cache(maxsize=1024)
-def commands(item: Object) -> tuple[Command, ...]:
-    """The engine commands of an object's pods."""
-    found = (_command(serving) for serving in servings(item))
-    return tuple(command for command in found if command is not None)
+def commands(item: Object, bundle: Bundle) -> tuple[Command, ...]:
+    """The engine commands of an object's pods, which may run or read files of the bundle's ConfigMaps."""
+    key = ("commands", id(item))
+    if key not in bundle.worked_out:
+        found = (_command(serving, bundle.of("ConfigMap")) for serving in servings(item))
+        bundle.worked_out[key] = tuple(command for command in found if command is not None)
+    known: tuple[Command, ...] = bundle.worked_out[key]
+    return known
 
 
-def _command(serving: Serving) -> Command | None:
+def _command(serving: Serving, maps: tuple[Object, ...]) -> Command | None:
     container, variables = serving.container, dict(serving.env)
     own, given = (
         [w for w in sequence(container.data.get(field)) if isinstance(w, str)] for field in ("command", "args")
     )
     field = "args" if container.data.get("args") else "command"
-    found = _first(_candidates([*own, *given], variables)) or _by_image(own, given, container, variables)
+    files = mounted_files(serving, maps) if maps else {}
+    found = (
+        _first(_candidates([*own, *given], variables))
+        or _by_image(own, given, container, variables)
+        or _first(_candidates([text for path, text in files.items() if _names(path, [*own, *given])], variables))
+    )
     path: Path = (*container.path, field)
     flags: dict[str, Any] = {}
     if serving.item.kind == _PLATFORM and not container.init and (found is None or found[0] == "vllm"):
@@ -94,7 +120,8 @@ def _command(serving: Serving) -> Command | None:
         return None
     program, words = found
     model, said = _flags(program, words)
-    flags |= said
+    more = _from_file(program, files.get(str(said.get(_FILE)), ""))
+    flags |= more | said
     model = str(next((flags[name] for name in _MODELS if name in flags), model))
     if serving.item.kind == _PLATFORM:
         model = str(
@@ -102,7 +129,7 @@ def _command(serving: Serving) -> Command | None:
             or mapping(serving.item.spec.get("model")).get("uri")
             or model
         )
-    return Command(serving.pod, container, path, model, flags, program, variables, serving)
+    return Command(serving.pod, container, path, model, flags, program, variables, serving, _FILE in said and not more)
 
 
 def _candidates(words: list[str], variables: dict[str, str]) -> list[list[str]]:
@@ -129,6 +156,20 @@ def _by_image(
     if own or not given or image not in _IMAGES:
         return None
     return _IMAGES[image], [expanded(word, variables) for word in given]
+
+
+def _names(path: str, words: list[str]) -> bool:
+    """Whether a command names a file, by its path or from its folder."""
+    return any(re.search(rf"(^|[\s/'\"]){re.escape(path.rpartition('/')[2])}($|[\s;'\"])", word) for word in words)
+
+
+def _from_file(program: str, text: str) -> dict[str, Any]:
+    """Flags that a file of settings gives: a mapping of their names without dashes."""
+    try:
+        data = next((mapping(d.data) for d in read_bytes(text.encode(), _FILE)), {})
+    except Refused:
+        return {}
+    return {_name(program, f"--{key}"): value for key, value in data.items()}
 
 
 def _platform(serving: Serving) -> dict[str, Any]:
@@ -187,4 +228,4 @@ def _read(word: str) -> Any:
             return json.loads(word)
         except ValueError:
             return word
-    return json_scalar(word)
+    return json_scalar(_BOOLEANS.get(word, word))

@@ -55,11 +55,11 @@ def unknown_flags(pairing: Pairing, stack: Stack, flags: Mapping[str, Any]) -> I
 def unknown_flag(name: str, tables: Tables, engine: str) -> str:
     """Why a release does not take a flag; empty: it does."""
     known = [(table[name], version) for table, version in tables if name in table]
+    if any(in_range(version, flag.versions) for flag, version in known):
+        return ""
     if not known:
         near = did_you_mean(name, [n for table, _ in tables for n in table])
         return f"{engine} has no flag {name}" + (f"; {near}" if near else "")
-    if any(in_range(version, flag.versions) for flag, version in known):
-        return ""
     return f"{engine} does not know {name}; versions that do: {known[0][0].versions}"
 
 

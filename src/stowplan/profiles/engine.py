@@ -304,6 +304,13 @@ class PeerSizes(Model):
     dp: Text
 
 
+class PortRange(Sourced):
+    """Ports that a transport takes on a host for itself: so many for each device, from the first on."""
+
+    first: int
+    per_device: int
+
+
 class Transfer(Sourced):
     """How caches go from prefill to decode on a chip family, where that is documented."""
 
@@ -311,6 +318,8 @@ class Transfer(Sourced):
     versions: Versions | None = None
     sizes: PeerSizes | None = None
     """None: the roles find each other's sizes by themselves."""
+    reserved_ports: PortRange | None = None
+    """Nothing else of the engine may listen on them."""
 
 
 class Container(Model):

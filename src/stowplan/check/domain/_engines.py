@@ -99,11 +99,19 @@ class Running:
         return [replace(context, chip=chip, chip_family=catalog.chips[chip].families) for chip in self.chips]
 
 
-def running(item: Object, bundle: Bundle) -> Iterator[Running]:
+def running(item: Object, bundle: Bundle) -> tuple[Running, ...]:
     """The commands of an object whose engine the catalogue knows."""
+    key = ("running", id(item))
+    if key not in bundle.worked_out:
+        bundle.worked_out[key] = tuple(_known(item, bundle))
+    known: tuple[Running, ...] = bundle.worked_out[key]
+    return known
+
+
+def _known(item: Object, bundle: Bundle) -> Iterator[Running]:
     if bundle.catalog is None:
         return
-    for command in commands(item):
+    for command in commands(item, bundle):
         name = _engine(command, bundle.catalog)
         if name is not None:
             yield _running(item, command, name, bundle.catalog)
@@ -163,9 +171,9 @@ def _engine(command: Command, catalog: Catalog) -> str | None:
     by_image = _repositories(catalog).get(repository(str(command.container.data.get("image", "")))[0])
     if by_image is not None:
         return by_image
-    named = [
-        n for n, e in catalog.engines.items() if any(command.program in word.split("/")[-1:] for word in _program(e))
-    ]
+    named = [name for name, engine in catalog.engines.items() if command.program in programs(engine)]
+    if not named:  # an engine inside a runtime that starts it
+        named = [n for n, e in catalog.engines.items() if command.program.rpartition(".")[2] in programs(e)]
     if len(named) == 1:
         return named[0]
     resource, _ = _devices(command, catalog)
@@ -174,8 +182,10 @@ def _engine(command: Command, catalog: Catalog) -> str | None:
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _program(engine: EngineSpec) -> list[str]:
-    return [word for word in engine.container.command if not word.startswith("-")]
+def programs(engine: EngineSpec) -> list[str]:
+    """Words by which a command is known for this engine's: its program, or the module that starts it."""
+    words = [word.rpartition("/")[2] for word in engine.container.command if not word.startswith("-")]
+    return [part for word in words for part in (word, word.partition(".")[0])]
 
 
 def _release(command: Command, engine: EngineSpec) -> tuple[str, str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from stowplan.check.domain._engines import Running, running, servers_of
@@ -54,6 +55,7 @@ spec:
     - {{name: shm, emptyDir: {{medium: Memory, sizeLimit: 256Gi}}}}
 """
 _GIVEN = {"image": "quay.io/ascend/vllm-ascend:v0.23.0", "tp": "8", "dp": "1", "resource": "huawei.com/Ascend910B4"}
+_RAY = re.compile(r"\bray\s+start\b|_RAY_START")
 _LOOPS = re.compile(r"(^|[\s;])(for|while|xargs|parallel)\s|[^&]&\s*(\n|$)")
 """What of a script starts several engines in one container."""
 
@@ -79,12 +81,20 @@ def _ranks(run: Running) -> Ranks | None:
         sizes |= {"tp": run.size("devices"), "dp": 1 if inside else sizes["dp"]}
     hosts, per_host = run.command.serving.hosts, _of_this_host(run, sizes)
     hosts = run.command.integer("--nnodes", default=hosts)
+    if hosts == 1 and _gathers(run):
+        return None
     if per_host is not None:
         sizes["dp"], hosts = per_host, 1
     tp, dp, pp = sizes["tp"], sizes["dp"], sizes["pp"]
     if tp is None or dp is None or pp is None or hosts is None or run.devices is None:
         return None
     return Ranks(tp * dp * pp, run.devices * hosts, f"tp {tp} x dp {dp} x pp {pp}")
+
+
+def _gathers(run: Running) -> bool:
+    """Whether the command runs on a cluster of its own making, whose hosts the object does not count."""
+    words = [str(w) for field in ("command", "args") for w in sequence(run.command.container.data.get(field))]
+    return run.command.flags.get("--distributed-executor-backend") == "ray" or any(_RAY.search(w) for w in words)
 
 
 def _of_this_host(run: Running, sizes: Mapping[str, int | None]) -> int | None:
@@ -182,7 +192,7 @@ def image_of_chip(item: Object, bundle: Bundle) -> Iterator[Found]:
 @check(
     "D154",
     level="domain",
-    severity="warning",
+    severity="info",
     reason="The engine's own limits on layouts for this checkpoint: it refuses to start, or runs far below what the devices can do.",
     source="layoutRules of the engines in profiles/engines, each with its source.",
     bad=_pod(tp="1", dp="8", image="quay.io/ascend/vllm-ascend:v0.23.0").replace(" --enable-expert-parallel", ""),
@@ -203,9 +213,9 @@ def _broken(run: Running, context: Context, bundle: Bundle) -> dict[str, str]:
     if bundle.catalog is None or run.served is None or not run.devices:
         return {}
     numbers = bundle.catalog.architecture(run.served.variant)
-    at = Placement(
-        Layout(tp=context.tp, dp=context.dp, ep=context.ep, pp=run.size("pp") or 1), context.nodes, run.devices
-    )
+    together = run.devices * context.nodes  # whether ranks may span hosts depends on links that no manifest names
+    at = Placement(Layout(tp=context.tp, dp=context.dp, ep=context.ep, pp=run.size("pp") or 1), 1, together)
+    context = replace(context, nodes=1)
     told: list[dict[str, str]] = []
     for name in sorted(servers_of(bundle.catalog, run.resource)):
         server = bundle.catalog.servers[name]

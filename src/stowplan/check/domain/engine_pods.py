@@ -11,14 +11,15 @@ from stowplan.check.commands import Command, commands
 from stowplan.check.domain._engines import running
 from stowplan.check.objects import Bundle, Object, Path, containers, mapping, sequence
 from stowplan.check.registry import Found, check
-from stowplan.check.workloads import SHARED_MEMORY, servings
+from stowplan.check.workloads import servings
 from stowplan.fit.units import GIB
 
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the kernel's own path, which nothing here writes to
 _LEAST_SHARED = GIB
 """Less is no size that any source runs several ranks with; without a volume a container has 64 MiB."""
 _GRACE = 30
 _NODE_PORTS = range(30000, 32768)
-_VISIBLE = re.compile(r"[A-Z_]*VISIBLE_DEVICES\Z")
+_VISIBLE = "VISIBLE_DEVICES"
 _LIST = re.compile(r"[0-9]+(,[0-9]+)*\Z")
 _UNFILLED = re.compile(r"[\w-]+\.(None|null|undefined|nil)\.svc\b")
 _POD = """\
@@ -46,6 +47,21 @@ def _pod(**changed: str) -> str:
     return _POD.format(**{**_GIVEN, **changed})
 
 
+def _ascend_pod(name: str, value: str) -> str:
+    ours = "vllm/vllm-openai:v0.26.0", "deepseek-ai/DeepSeek-V4-Flash", "nvidia.com/gpu", "[--model"
+    theirs = "quay.io/ascend/vllm-ascend:v0.23.0", "Eco-Tech/DeepSeek-V4-Flash-w8a8-mtp", "huawei.com/Ascend910"
+    text = _pod(name=name, value=value)
+    for old, new in zip(ours, (*theirs, "[vllm, serve, --model"), strict=True):
+        text = text.replace(old, new)
+    hccn = "volumeMounts: [{name: hccn, mountPath: /etc/hccn.conf}, "
+    text = (
+        text.replace("args: [", "command: [")
+        .replace("  runtimeClassName: nvidia\n", "")
+        .replace("volumeMounts: [", hccn)
+    )
+    return text.replace("  volumes: [", "  volumes: [{name: hccn, hostPath: {path: /etc/hccn.conf}}, ")
+
+
 @check(
     "D160",
     level="domain",
@@ -59,14 +75,14 @@ def enough_shared_memory(item: Object, bundle: Bundle) -> Iterator[Found]:
     """An engine with several devices has shared memory of its own size."""
     for run in running(item, bundle):
         spec, container = run.command.pod.spec, run.command.container
-        if (run.devices or 0) < 2 or spec.get("hostIPC") is True:  # noqa: PLR2004 - one rank exchanges with nobody
+        if (run.devices or 0) < 2 or spec.get("hostIPC") is True or run.command.by_platform:  # noqa: PLR2004 - one rank exchanges with nobody
             continue
         mounted = next(
-            (m for m in _mounts(container.data) if str(m.get("mountPath", "")).rstrip("/") == SHARED_MEMORY), None
+            (m for m in _mounts(container.data) if str(m.get("mountPath", "")).rstrip("/") == _SHARED_MEMORY), None
         )
         if mounted is None:
             yield Found(
-                item, container.path, f"{run.devices} devices and no volume at {SHARED_MEMORY}: 64 MiB are shared"
+                item, container.path, f"{run.devices} devices and no volume at {_SHARED_MEMORY}: 64 MiB are shared"
             )
             continue
         path, volume = _volume(run.command, mounted.get("name"))
@@ -98,8 +114,7 @@ def _volume(command: Command, name: object) -> tuple[Path, Mapping[str, Any]]:
 )
 def grace_of_shutdown(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The pod's grace period is longer than the engine's own shutdown."""
-    del bundle
-    for command in commands(item):
+    for command in commands(item, bundle):
         own = command.integer("--shutdown-timeout", default=0)
         grace = command.pod.spec.get("terminationGracePeriodSeconds", _GRACE)
         if own and type(grace) is int and grace <= own:
@@ -111,19 +126,22 @@ def grace_of_shutdown(item: Object, bundle: Bundle) -> Iterator[Found]:
     "D162",
     level="domain",
     severity="warning",
-    reason="The device plugin chooses the devices and sets the list: a fixed one names devices that the container does not have, or another pod's.",
+    reason="The layer's scheduler chooses the devices and tells them by their numbers on the host: a fixed list names devices that the container does not have.",
     source="vllm-ascend issue 9428; Project-HAMi/HAMi issue 1894.",
-    bad=_pod(name="ROCR_VISIBLE_DEVICES", value="0,1,2,3"),
-    good=_pod(),
+    bad=_ascend_pod("ASCEND_RT_VISIBLE_DEVICES", "0,1,2,3"),
+    good=_ascend_pod("OMP_NUM_THREADS", "10"),
 )
 def devices_are_not_listed(item: Object, bundle: Bundle) -> Iterator[Found]:
-    """A container that asks for devices does not list devices by number."""
+    """A container that asks for devices of such a layer does not list devices by number."""
+    layers = bundle.catalog.device_layers.values() if bundle.catalog else ()
     for run in running(item, bundle):
+        own = [x for x in layers if any(s.resource == run.resource for s in x.servers.values())]
+        stems = {name.partition("_")[0] for x in own for name in x.workload.env_from_annotation}
         for index, entry in enumerate(sequence(run.command.container.data.get("env"))):
             name, value = (str(mapping(entry).get(key, "")) for key in ("name", "value"))
-            if run.devices and _VISIBLE.fullmatch(name) and _LIST.fullmatch(value):
+            if name.partition("_")[0] in stems and name.endswith(_VISIBLE) and _LIST.fullmatch(value):
                 path = (*run.command.container.path, "env", index)
-                yield Found(item, path, f"{name} lists devices {value}; the device plugin gives others", "leave it out")
+                yield Found(item, path, f"{name} lists devices {value}; the scheduler gives others", "leave it out")
 
 
 @check(
@@ -137,17 +155,17 @@ def devices_are_not_listed(item: Object, bundle: Bundle) -> Iterator[Found]:
 )
 def ports_of_the_host(item: Object, bundle: Bundle) -> Iterator[Found]:
     """An engine on the host's network listens on no port of the NodePort range."""
-    del bundle
-    for command in commands(item):
+    for command in commands(item, bundle):
         if command.pod.spec.get("hostNetwork") is not True:
             continue
-        for name, port in _ports(command.flags):
-            if type(port) is int and port in _NODE_PORTS:
+        for name, port in ports(command.flags):
+            if str(port).isdigit() and int(port) in _NODE_PORTS:
                 message = f"{name} {port} lies in {_NODE_PORTS.start} to {_NODE_PORTS.stop - 1}, which NodePort Services take from"
                 yield Found(item, command.path, message)
 
 
-def _ports(flags: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def ports(flags: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Ports that flags give, those inside of mappings too, with their names."""
     for name, value in flags.items():
         if isinstance(value, Mapping):
             yield from ((f"{name} {key}", inner) for key, inner in value.items() if str(key).endswith("_port"))

@@ -9,14 +9,15 @@ from typing import Any
 from packaging.version import InvalidVersion, Version
 
 from stowplan.catalog import Catalog
-from stowplan.check.domain._engines import Running, running
+from stowplan.check.domain._engines import Running, programs, running
 from stowplan.check.objects import Bundle, Object, Path
 from stowplan.check.registry import Found, check
-from stowplan.plan.flags import broken_limit, flag_tables, unknown_flag
+from stowplan.plan.flags import Tables, broken_limit, flag_tables, unknown_flag
 from stowplan.plan.settings import pin_path
 from stowplan.plan.stacks import known_bad
-from stowplan.profiles.engine import Effect, EngineSpec
+from stowplan.profiles.engine import Effect
 from stowplan.profiles.rule import holds
+from stowplan.versions import in_range
 
 _POD = """\
 apiVersion: v1
@@ -63,14 +64,18 @@ def known_flags(item: Object, bundle: Bundle) -> Iterator[Found]:
         if bundle.catalog is None or not _is_read(run, bundle.catalog):
             continue
         tables = flag_tables(bundle.catalog, run.engine, _base(run.version), _base(run.upstream))
-        names = [name for table, _ in tables for name in table]
         for flag in run.command.flags:
-            positive = f"--{flag.removeprefix('--no-')}"
-            short = any(name.startswith((flag, positive)) for name in names if name not in (flag, positive))
-            wrong = [unknown_flag(spelled, tables, run.title) for spelled in dict.fromkeys((flag, positive))]
-            if all(wrong) and (flag in names or not short):
-                message, _, near = wrong[0].partition("; ")
+            wrong = unknown_flag(flag, tables, run.title)
+            if wrong and not _is_variant(flag, tables):
+                message, _, near = wrong.partition("; ")
                 yield Found(item, run.command.path, message, near)
+
+
+def _is_variant(flag: str, tables: Tables) -> bool:
+    """Whether the parser takes the flag for another: a switch turned off, or the beginning of a name."""
+    positive = f"--{flag.removeprefix('--no-')}"
+    names = [name for table, version in tables for name in table if in_range(version, table[name].versions)]
+    return any(name == positive or name.startswith((flag, positive)) for name in names)
 
 
 def _is_read(run: Running, catalog: Catalog) -> bool:
@@ -80,18 +85,13 @@ def _is_read(run: Running, catalog: Catalog) -> bool:
         *([(catalog.engines[run.engine.extends], run.upstream)] if run.engine.extends else []),
     ]
     read = next((pair for pair in chain if pair[0].flags_read), None)
-    if read is None or run.command.program not in _programs(read[0]):
+    if read is None or run.command.program not in programs(read[0]):
         return False
     try:
         releases = [Version(r.version) for r in read[0].flags_read]
         return bool(read[1]) and min(releases) <= Version(_base(read[1])) <= max(releases)
     except InvalidVersion:
         return False
-
-
-def _programs(engine: EngineSpec) -> Sequence[str]:
-    """The program of the profile's own command, as the reader of commands names it."""
-    return [part for word in engine.container.command for part in (word, word.partition(".")[0])]
 
 
 def _base(version: str) -> str:
@@ -216,9 +216,38 @@ def stated_length(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The command says how long a request may be."""
     for run in running(item, bundle):
         field = run.engine.fields.get("maxModelLen")
-        if run.served is None or field is None or bundle.catalog is None or run.command.env.get("MAX_MODEL_LEN"):
+        if run.served is None or field is None or bundle.catalog is None or run.command.open:
             continue
-        if not any(flag in run.command.flags for flag in (field.flag, *field.aliases, "--config")):
+        if not any(flag in run.command.flags for flag in (field.flag, *field.aliases)):
             longest = bundle.catalog.variants[run.served.variant].max_context.value or 0
             message = f"{field.flag} is not given: the model's own {longest:,} tokens hold"
             yield Found(item, run.command.path, message, "give the longest request that you serve")
+
+
+@check(
+    "D146",
+    level="domain",
+    severity="warning",
+    reason="A release from before the model has no class for it, or none for its draft: the engine ends when it reads the checkpoint's configuration.",
+    source="supports of the engines in profiles/engines, each with its source; swiss-ai/model-launch issue 138.",
+    bad=_pod(image="vllm/vllm-openai:v0.11.0"),
+    good=_pod(),
+)
+def release_with_model(item: Object, bundle: Bundle) -> Iterator[Found]:
+    """The engine's release is one that some source shows with the model."""
+    for run in running(item, bundle):
+        if run.served is None or not run.version or bundle.catalog is None:
+            continue
+        family = bundle.catalog.variants[run.served.variant].family
+        families = {name for chip in run.chips for name in bundle.catalog.chips[chip].families}
+        draft = run.served.checkpoint.draft if "--speculative-config" in run.command.flags else None
+        shown = [
+            s.versions
+            for s in run.engine.supports
+            if s.variant_family == family and (draft or "none") in s.draft and families & {*s.chip_families}
+        ]
+        if shown and not any(in_range(_base(run.version), versions) for versions in shown):
+            drafted = f" with {draft}" if draft else ""
+            message = f"no source shows {run.title} with {run.served.checkpoint.id}{drafted}"
+            path = (*run.command.container.path, "image")
+            yield Found(item, path, message, f"shown: {' or '.join(dict.fromkeys(shown))}")

@@ -8,7 +8,8 @@ from typing import Any
 
 from stowplan.check.commands import Command, commands
 from stowplan.check.domain._engines import Running, running
-from stowplan.check.objects import Bundle, dig, mapping
+from stowplan.check.domain.engine_pods import ports
+from stowplan.check.objects import Bundle, Object, dig, mapping
 from stowplan.check.registry import Found, check
 from stowplan.plan.settings import pin_path
 
@@ -71,7 +72,7 @@ def _role(command: Command) -> str:
 )
 def caches_are_alike(bundle: Bundle) -> Iterator[Found]:
     """Prefill and decode keep their caches alike."""
-    found = [(item, command) for item in bundle.objects for command in commands(item)]
+    found = [(item, command) for item in bundle.objects for command in commands(item, bundle)]
     prefills, decodes = ([pair for pair in found if _role(pair[1]) == role] for role in ("prefill", "decode"))
     for (_, one), (item, other) in product(prefills, decodes):
         if one.model != other.model or one.program != other.program:
@@ -116,3 +117,29 @@ def _wrong_sizes(run: Running, other: Running) -> Iterator[Found]:
                 continue  # ranks of their own processes are counted nowhere in the file
             if key in told and real is not None and type(told[key]) is int and told[key] != real:
                 yield Found(run.item, run.command.path, f"is told that {role} has {key} {told[key]}; it has {real}")
+
+
+@check(
+    "D172",
+    level="domain",
+    severity="warning",
+    reason="The transport takes ports of this range at random: now and then the engine finds its own in use, and ends.",
+    source="reservedPorts of the engines in profiles/engines, each with its source; tutorials of the same engine use ports inside it.",
+    bad=_both(_ASCEND, {"told": 8}, {"told": 8}).replace('"kv_role"', '"kv_port": "20001", "kv_role"'),
+    good=_both(_ASCEND, {"told": 8}, {"told": 8}).replace('"kv_role"', '"kv_port": "36010", "kv_role"'),
+)
+def ports_beside_the_transport(item: Object, bundle: Bundle) -> Iterator[Found]:
+    """Ports of an engine lie outside those that its transport takes."""
+    for run in running(item, bundle):
+        families = (
+            {name for chip in run.chips for name in bundle.catalog.chips[chip].families} if bundle.catalog else set()
+        )
+        for transfer in run.engine.transfers if _role(run.command) else ():
+            taken = transfer.reserved_ports
+            if taken is None or not run.devices or not families & {*transfer.chip_families}:
+                continue
+            after = taken.first + taken.per_device * run.devices
+            for name, port in ports(run.command.flags):
+                if str(port).isdigit() and taken.first <= int(port) < after:
+                    message = f"{name} {port} lies in {taken.first} to {after - 1}, which the transport takes from"
+                    yield Found(item, run.command.path, message, f"take one from {after} on")

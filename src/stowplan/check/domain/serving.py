@@ -54,7 +54,7 @@ def _pod(**changed: object) -> str:
 )
 def draft_method(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The speculative method is the one whose module the checkpoint carries."""
-    for command in commands(item):
+    for command in commands(item, bundle):
         found = served(command, bundle.catalog) if bundle.catalog else None
         method = str(mapping(command.flags.get("--speculative-config")).get("method", ""))
         if found is None or not method:
@@ -78,8 +78,7 @@ def draft_method(item: Object, bundle: Bundle) -> Iterator[Found]:
 )
 def floating_image(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The engine's image is pinned to a version or a digest."""
-    del bundle
-    for command in commands(item):
+    for command in commands(item, bundle):
         image = str(command.container.data.get("image", ""))
         tag = image.rpartition("/")[2].partition(":")[2]
         if image and "@" not in image and (not tag or tag in ("latest", "nightly", "main", "dev")):
@@ -97,7 +96,7 @@ def floating_image(item: Object, bundle: Bundle) -> Iterator[Found]:
 )
 def startup_budget(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The startup probe waits at least as long as the fastest load of the checkpoint."""
-    for command in commands(item):
+    for command in commands(item, bundle):
         found = served(command, bundle.catalog) if bundle.catalog else None
         seconds = _budget(mapping(command.container.data.get("startupProbe")))
         if found is not None and seconds is not None and seconds < _load(found):
@@ -137,7 +136,7 @@ def _too_short(seconds: int, found: Served) -> str:
 )
 def liveness_after_start(item: Object, bundle: Bundle) -> Iterator[Found]:
     """A liveness probe waits for the startup probe, or longer than the fastest load of the checkpoint."""
-    for command in commands(item):
+    for command in commands(item, bundle):
         found = served(command, bundle.catalog) if bundle.catalog else None
         seconds = _budget(mapping(command.container.data.get("livenessProbe")))
         if found is None or seconds is None or command.container.data.get("startupProbe"):

@@ -95,7 +95,7 @@ def devices(item: Object, bundle: Bundle) -> Iterator[Found]:
     name, count = str(wanted.get("name")), wanted.get("devices")
     if "claim" in wanted:  # M308
         return
-    for command in commands(item):
+    for command in commands(item, bundle):
         limits = mapping(mapping(command.container.data.get("resources")).get("limits"))
         if name not in limits:
             yield Found(
@@ -146,7 +146,7 @@ def settings(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The engine's flags are those of the plan."""
     if not _serves(item, bundle):
         return
-    for command in commands(item):
+    for command in commands(item, bundle):
         yield from _differences(item, command, mapping(_role(bundle).get("flags")))
 
 
@@ -176,7 +176,7 @@ def ranks(item: Object, bundle: Bundle) -> Iterator[Found]:
         return
     resource = str(mapping(_made(bundle).get("resources")).get("name"))
     size = dig(item.data, ("spec", "leaderWorkerTemplate", "size")) if item.kind == "LeaderWorkerSet" else 1
-    for command in commands(item):
+    for command in commands(item, bundle):
         sizes = [command.flags.get(f"--{name}-parallel-size", 1) for name in ("tensor", "data", "pipeline")]
         asked = _asked(command, bundle, resource)
         if not all(isinstance(n, int) for n in (*sizes, size)) or asked is None:
