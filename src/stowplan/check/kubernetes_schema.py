@@ -243,8 +243,8 @@ class Compiled:
             case "additionalProperties":
                 known = list(self._parent(error.schema_path).get("properties", ()))
                 return [unknown_field(path, str(name), known) for name in kind.unexpected]
-            case "falseSchema" if path:
-                return [unknown_field(path[:-1], str(path[-1]), ())]
+            case "falseSchema":
+                return [SchemaError(path, "expected a mapping without fields")]
             case "anyOf" | "oneOf":
                 return self._best(path, error)
             case "pattern":
