@@ -90,6 +90,7 @@ CORRECTED: dict[str, Schema] = {
 NOT_REQUIRED = {
     ("io.k8s.api.core.v1.HTTPHeader", "value"),
     ("io.k8s.api.core.v1.SleepAction", "seconds"),
+    ("io.k8s.api.batch.v1.PodFailurePolicy", "rules"),
     *((f"{APIEXTENSIONS}.CustomResourceDefinitionVersion", field) for field in ("served", "storage")),
     *((f"{APIEXTENSIONS}.CustomResourceDefinitionNames", field) for field in ("kind", "plural")),
 }

@@ -212,10 +212,11 @@ def _validator(root: str, definitions: dict[str, Any]) -> jsonschema_rs.Draft202
 def is_base64(text: str) -> bool:
     """Whether a text is base64; line ends are passed over."""
     try:
-        base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
+        packed = text.replace("\n", "").replace("\r", "")
+        base64.b64decode(packed, validate=True)
     except ValueError:
         return False
-    return True
+    return len(packed) % 4 == 0  # Python reads a loose last character as well
 
 
 @dataclass(frozen=True, slots=True)

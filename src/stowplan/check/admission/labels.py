@@ -10,6 +10,7 @@ from stowplan.check.admission._syntax import label_value, qualified_name, short,
 from stowplan.check.objects import Object, Path, Pod, mapping, sequence
 
 _META = "Kubernetes API validation, apimachinery pkg/apis/meta/v1/validation: ValidateLabels, ValidateLabelSelector"
+_OWN_NAME = "kubernetes.io/metadata.name"  # of a namespace the API server sets it
 _ANNOTATION_BYTES = 256 * 1024
 
 
@@ -52,6 +53,8 @@ def label_values(item: Object, _context: Context) -> Iterator[Problem]:
     """Values of labels follow their syntax."""
     for metadata, path in _metadata(item):
         for key, value in mapping(metadata.get("labels")).items():
+            if item.kind == "Namespace" and key == _OWN_NAME:
+                continue
             if isinstance(value, str) and (wrong := label_value(value)):
                 yield Problem(
                     (*path, "labels", key),

@@ -28,9 +28,9 @@ def pod_security(item: Object, _context: Context) -> Iterator[Problem]:
     labels = mapping(item.metadata.get("labels"))
     for mode in ("enforce", "audit", "warn"):
         level, version = labels.get(f"{_PREFIX}{mode}"), labels.get(f"{_PREFIX}{mode}-version")
-        if isinstance(level, str) and level not in _LEVELS:
+        if f"{_PREFIX}{mode}" in labels and text(level) not in _LEVELS:
             path = ("metadata", "labels", f"{_PREFIX}{mode}")
-            yield Problem(path, f"{short(level)} is not one of {', '.join(_LEVELS)}")
+            yield Problem(path, f"{short(text(level))} is not one of {', '.join(_LEVELS)}")
         if isinstance(version, str) and not _VERSION.fullmatch(version):
             path = ("metadata", "labels", f"{_PREFIX}{mode}-version")
             yield Problem(

@@ -124,7 +124,7 @@ def request_within_limit(pod: Pod, _context: Context) -> Iterator[Problem]:
     for resources, base in _resources(pod):
         limits = mapping(mapping(resources).get("limits"))
         for name, value in mapping(mapping(resources).get("requests")).items():
-            asked, limit = quantity(value), quantity(limits.get(name))
+            asked, limit = quantity(value), quantity(limits.get(name, "") or (0 if name in limits else None))
             if (
                 asked is not None
                 and limit is not None

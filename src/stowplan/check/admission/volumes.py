@@ -12,6 +12,7 @@ from stowplan.check.admission._syntax import (
     integer,
     local_path,
     quantity,
+    repeats,
     short,
     text,
     walk,
@@ -22,6 +23,7 @@ from stowplan.check.objects import Path, Pod, mapping, sequence
 
 _SOURCE = f"{CORE}: ValidateVolumes and validateVolumeSource."
 _MAX_MODE = 0o777
+_BEHIND_GATES = {"clusterTrustBundle", "podCertificate"}  # dropped where they are off
 _SHORTEST_TOKEN, _LONGEST_TOKEN = 600, 2**32
 
 
@@ -39,9 +41,12 @@ def volumes(pod: Pod) -> Iterator[tuple[Mapping[str, Any], Path]]:
     bad=pod(spec="volumes:\n  - {name: shm, emptyDir: {}}\n  - {name: shm, emptyDir: {}}"),
     good=pod(spec="volumes:\n  - {name: shm, emptyDir: {}}\n  - {name: tmp, emptyDir: {}}"),
 )
-def volume_names(pod: Pod, _context: Context) -> Iterator[Problem]:
+def volume_names(pod: Pod, context: Context) -> Iterator[Problem]:
     """Names of volumes are DNS labels and differ."""
     seen: set[str] = set()
+    for value, path in walk(context.item.data, ("spec", "volumeClaimTemplates", "*", "metadata", "name")):
+        if context.item.kind == "StatefulSet" and (wrong := dns_label(text(value))):
+            yield Problem(path, f"the volume name {short(text(value))} {wrong}")
     for volume, path in volumes(pod):
         name = volume.get("name")
         if not isinstance(name, str):
@@ -84,11 +89,13 @@ def source_needs(pod: Pod, _context: Context) -> Iterator[Problem]:
     """A volume source names its object or a possible path."""
     for volume, path in volumes(pod):
         yield from source_problems(volume, path)
+        for name, inner in repeats(_projected_paths(volume)):
+            yield Problem((*path, *inner), f"two files of the volume have the path {short(text(name))}")
         for token, inner in walk(volume, ("projected", "sources", "*", "serviceAccountToken")):
             if isinstance(token, Mapping):
                 yield from _token(token, (*path, *inner))
         for source, inner in walk(volume, ("projected", "sources", "*")):
-            given = [kind for kind, value in mapping(source).items() if value is not None]
+            given = [k for k, value in mapping(source).items() if value is not None and k not in _BEHIND_GATES]
             if len(given) > 1:
                 yield Problem(
                     (*path, *inner), f"the entry has {len(given)} sources, one is allowed: {', '.join(given)}"
@@ -99,6 +106,12 @@ def source_needs(pod: Pod, _context: Context) -> Iterator[Problem]:
                     "",
                 ):
                     yield Problem((*path, *inner, kind), f"the projected {kind} has no name")
+
+
+def _projected_paths(volume: Mapping[str, Any]) -> Iterator[tuple[Any, Path]]:
+    yield from walk(volume, ("projected", "sources", "*", "serviceAccountToken", "path"))
+    for kind in ("configMap", "secret", "downwardAPI"):
+        yield from walk(volume, ("projected", "sources", "*", kind, "items", "*", "path"))
 
 
 def _token(token: Mapping[str, Any], path: Path) -> Iterator[Problem]:
