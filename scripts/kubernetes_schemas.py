@@ -55,24 +55,48 @@ CLUSTER_SCOPED = re.compile(
 # that some add-on might bring.
 FORMER_GROUPS = ("auditregistration.k8s.io", "extensions", "settings.k8s.io")
 
+INT32 = {"minimum": -(2**31), "maximum": 2**31 - 1}
+INT64 = {"minimum": -(2**63), "maximum": 2**63 - 1}
+APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1"
+JSON_SCHEMA = f"{APIEXTENSIONS}.JSONSchemaProps"
+LAX = f"{JSON_SCHEMA}.lax"
+
 # Where the published schema says less, or something else, than the API server does.
 CORRECTED: dict[str, Schema] = {
     # Published as "exactly one of" two types that both admit null, which refuses null.
-    "io.k8s.apimachinery.pkg.api.resource.Quantity": {"type": ["number", "string", "null"]},
-    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"type": ["integer", "string", "null"]},
+    "io.k8s.apimachinery.pkg.api.resource.Quantity": {
+        "type": ["number", "string", "null"],
+        "pattern": r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+|[numkMGTPE]|[KMGTPE]i)?\z",
+        "x-stowplan-form": "a quantity such as 500m, 2, 64Mi or 1.5Gi",
+    },
+    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": {"type": ["integer", "string", "null"], **INT32},
     # Raw JSON: the API server stores whatever stands there, an array or a text as well.
     "io.k8s.apimachinery.pkg.runtime.RawExtension": {},
     "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1": {},
-    # A schema language of its own, which the API server judges with more than a schema.
-    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps": {},
+    # Published as anything: a schema, or another form of it. What stands there is read by a decoder of
+    # its own, which does not know of strictness.
+    f"{JSON_SCHEMA}OrArray": {
+        "anyOf": [{"$ref": f"{REFERENCE}{LAX}"}, {"type": ["array", "null"], "items": {"$ref": f"{REFERENCE}{LAX}"}}]
+    },
+    f"{JSON_SCHEMA}OrBool": {"anyOf": [{"$ref": f"{REFERENCE}{LAX}"}, {"type": ["boolean", "null"]}]},
+    f"{APIEXTENSIONS}.CustomResourceSubresourceStatus": {
+        "type": ["object", "null"],
+        "additionalProperties": False,
+    },
+    f"{JSON_SCHEMA}OrStringArray": {"type": ["object", "array", "null"]},
 }
 
 # Published as required (to this day) though the API server takes them for empty when absent.
-NOT_REQUIRED = {("io.k8s.api.core.v1.HTTPHeader", "value")}
+NOT_REQUIRED = {
+    ("io.k8s.api.core.v1.HTTPHeader", "value"),
+    ("io.k8s.api.core.v1.SleepAction", "seconds"),
+    ("io.k8s.api.batch.v1.PodFailurePolicy", "rules"),
+    *((f"{APIEXTENSIONS}.CustomResourceDefinitionVersion", field) for field in ("served", "storage")),
+    *((f"{APIEXTENSIONS}.CustomResourceDefinitionNames", field) for field in ("kind", "plural")),
+}
 
 _KEPT = {"additionalProperties", "enum", "format", "items", "properties", "required", "type"}
 _LIST_KEYS = ("x-kubernetes-list-type", "x-kubernetes-list-map-keys")
-_INT32 = {"minimum": -(2**31), "maximum": 2**31 - 1}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -149,6 +173,7 @@ def _sha256(data: bytes) -> str:
 def _minor(published: dict[str, Schema], groups: list[str]) -> Schema:
     kinds = {key: name for key, name in _kinds(published) if not NOT_APPLIED.fullmatch(key)}
     definitions = {name: _definition(name, published) for name in published}
+    definitions[LAX] = _lax(definitions[JSON_SCHEMA])
     _relax_status(kinds.values(), definitions)
     used = _reachable(kinds.values(), definitions)
     return {
@@ -207,6 +232,15 @@ def _definition(name: str, published: dict[str, Schema]) -> Schema:
     return schema
 
 
+def _lax(strict: Schema) -> Schema:
+    """The same schema of schemas with unknown fields, at every depth."""
+    text = json.dumps(strict).replace(f'"{REFERENCE}{JSON_SCHEMA}"', f'"{REFERENCE}{LAX}"')
+    schema: Schema = {**json.loads(text), "additionalProperties": True}
+    rules = {"type": ["array", "null"], "items": {"type": ["object", "null"]}}
+    schema["properties"]["x-kubernetes-validations"] = rules
+    return schema
+
+
 def _schema(source: Schema, published: dict[str, Schema]) -> Schema:
     """One schema without its prose: strict about field names, as tolerant of null as the server."""
     if "$ref" in source:
@@ -216,8 +250,7 @@ def _schema(source: Schema, published: dict[str, Schema]) -> Schema:
         schema |= {key: source[key] for key in _LIST_KEYS if key in source}
     schema |= _bounds(schema)
     if "items" in schema:
-        items = _schema(schema["items"], published)
-        schema["items"] = _without_null(items, published) if "$ref" in items else items
+        schema["items"] = _items(_schema(schema["items"], published), published)
     if isinstance(values := schema.get("additionalProperties"), dict):
         schema["additionalProperties"] = _schema(values, published)
     if "properties" in schema:
@@ -225,6 +258,14 @@ def _schema(source: Schema, published: dict[str, Schema]) -> Schema:
         if not source.get("x-kubernetes-preserve-unknown-fields"):
             schema["additionalProperties"] = False
     return schema
+
+
+def _items(schema: Schema, published: dict[str, Schema]) -> Schema:
+    """Refuse null only for an object that requires a field: elsewhere the server takes it for an empty one."""
+    name = schema.get("$ref", "").removeprefix(REFERENCE)
+    if name and published.get(name, {}).get("required"):
+        return _without_null(schema, published)
+    return _with_null(schema, published)
 
 
 def _properties(source: Schema, published: dict[str, Schema]) -> Schema:
@@ -237,11 +278,11 @@ def _properties(source: Schema, published: dict[str, Schema]) -> Schema:
 
 
 def _bounds(schema: Schema) -> Schema:
-    """Go's int32 as bounds; of the formats, validators know only those of texts."""
+    """Go's int32 and int64 as bounds; of the formats, validators know only those of texts."""
     kind = schema.get("format")
     if kind not in {"byte", "date-time"}:
         schema.pop("format", None)
-    return _INT32 if kind == "int32" else {}
+    return {"int32": INT32, "int64": INT64}.get(str(kind), {})
 
 
 def _with_null(schema: Schema, _published: dict[str, Schema]) -> Schema:
@@ -283,6 +324,9 @@ def _references(node: object) -> Iterator[str]:
         if isinstance(reference := node.get("$ref"), str):
             yield reference.removeprefix(REFERENCE)
         for value in node.values():
+            yield from _references(value)
+    elif isinstance(node, list):
+        for value in node:
             yield from _references(value)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -137,10 +138,10 @@ WRONG: list[tuple[Path, object, str]] = [
     ((*POD, "restartPolicy"), "Never", "M176"),
     ((*POD, "dnsPolicy"), "clusterfirst", "M100"),
     ((*POD, "volumes", 1, "hostPath", "type"), "Dir", "M100"),
-    ((*POD, "volumes", 1, "hostPath", "path"), "/a/../b", "M143"),
+    ((*POD, "volumes", 1, "hostPath", "path"), "/a/../b", "M142"),
     ((*POD, "volumes", 1, "name"), "shm", "M140"),
     ((*POD, "volumes", 0, "nfs"), {"server": "nas", "path": "/a"}, "M141"),
-    ((*POD, "volumes", 0, "emptyDir", "sizeLimit"), "64GB", "M120"),
+    ((*POD, "volumes", 0, "emptyDir", "sizeLimit"), "64GB", "M004"),
     ((*POD, "terminationGracePeriodSeconds"), 10, "M155"),
     ((*POD, "initContainers", 0, "restartPolicy"), None, "M156"),
     ((*POD, "initContainers", 0, "name"), "engine", "M108"),
@@ -156,7 +157,7 @@ WRONG: list[tuple[Path, object, str]] = [
     ((*ENGINE, "env", 1, "valueFrom", "fieldRef", "fieldPath"), "status.ip", "M137"),
     ((*ENGINE, "env", 2, "valueFrom", "resourceFieldRef", "resource"), "limits.gpu", "M137"),
     ((*ENGINE, "resources", "limits", "cpu"), "4", "M124"),
-    ((*ENGINE, "resources", "limits", "memory"), "64 Gi", "M120"),
+    ((*ENGINE, "resources", "limits", "memory"), "64 Gi", "M004"),
     ((*ENGINE, "resources", "limits", "huawei.com/Ascend910"), 8, "M125"),
     ((*ENGINE, "resources", "limits", "huawei.com/Ascend910"), None, "M125"),
     ((*ENGINE, "resources", "limits", "huawei.com/Ascend910"), "15500m", "M123"),
@@ -233,55 +234,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-OTHERS = """
-apiVersion: v1
-kind: Service
-metadata: {name: a, namespace: b}
-spec: {type: ClusterIP, selector: {a: b}, ports: [{port: 1, targetPort: a}], sessionAffinityConfig: {clientIP: {timeoutSeconds: 1}}}
----
-apiVersion: batch/v1
-kind: CronJob
-metadata: {name: a}
-spec: {schedule: "* * * * *", jobTemplate: {spec: {selector: {}, template: {spec: {restartPolicy: Never, containers: [{name: a, image: b}]}}}}}
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: a}
-spec: {podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}], ports: [{port: 1, endPort: 2}]}]}
----
-apiVersion: v1
-kind: PersistentVolumeClaim
-metadata: {name: a}
-spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: a}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: a}
-subjects: [{kind: ServiceAccount, name: a}]
----
-apiVersion: v1
-kind: Secret
-metadata: {name: a}
-type: kubernetes.io/dockerconfigjson
-data: {.dockerconfigjson: e30=}
----
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: a}
-spec: {maxReplicas: 1, scaleTargetRef: {kind: Deployment, name: a}, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 50}}}]}
----
-apiVersion: resource.k8s.io/v1
-kind: ResourceClaimTemplate
-metadata: {name: a}
-spec: {spec: {devices: {requests: [{name: a, exactly: {deviceClassName: a}}], constraints: [{requests: [a]}]}}}
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: a}
-spec: {rules: [{host: a.b, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: a, port: {number: 80}}}}]}}]}
-"""
-SEEDS = [base(), *yaml.safe_load_all(OTHERS)]
+SEEDS = [base(), *yaml.safe_load_all((ROOT / "tests" / "verdicts" / "manifests.yaml").read_text(encoding="utf-8"))]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
@@ -381,12 +334,10 @@ def test_quantities(number: int, suffix: str) -> None:
     assert value is not None
     assert value == syntax.quantity(f"+{number}.0{suffix}")
     assert syntax.quantity(f"-{number}{suffix}") == -value
-    assert not syntax.is_not_quantity(f"{number}{suffix}")
 
 
 @pytest.mark.parametrize("text", ["", "1GB", "1 Gi", "1gi", "1K", "1.1.1", "ten", "1e", "1Gi ", "0x10", "1,5"])
 def test_no_quantities(text: str) -> None:
-    assert syntax.is_not_quantity(text)
     assert syntax.quantity(text) is None
 
 

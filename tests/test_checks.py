@@ -15,7 +15,7 @@ from stowplan.located_yaml import read_bytes
 from stowplan.plain_scalars import kubernetes_scalar
 
 MINOR = "1.37"
-CODES = {"admission": "M1", "bundle": "M2", "plan": "M3", "domain": "D"}
+CODES = {"admission": ("M1", "M4"), "bundle": "M2", "plan": "M3", "domain": "D"}
 CHECKS = all_checks()
 CATALOG = Catalog([resources.folder("profiles")])
 

@@ -198,10 +198,18 @@ def test_what_nobody_applies_is_not_served(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("api_version", "expected"),
-    [("v1", True), ("apps/v2", True), ("extensions/v1beta1", True), ("keda.sh/v1alpha1", False)],
+    [
+        ("v1", True),
+        ("apps/v2", True),
+        ("extensions/v1beta1", True),
+        ("keda.sh/v1alpha1", False),
+        ("v1beta", True),
+        ("a/b/c", True),
+        ("Apps/v1", True),
+    ],
 )
-def test_built_in_groups_are_known(api_version: str, expected: bool) -> None:
-    assert schemas("1.33").is_built_in_group(api_version) is expected
+def test_what_only_kubernetes_could_serve(api_version: str, expected: bool) -> None:
+    assert schemas("1.33").is_impossible(api_version) is expected
 
 
 def test_a_value_that_json_lacks_is_an_error_not_a_crash() -> None:

@@ -71,6 +71,15 @@ PAIRINGS = {
     "v4-flash.atlas-850-950pr.long-context": Expected(
         "derived", 1, (4, 1, 4), "DeepSeek-V4-Flash", "huawei.com/npu", "ascend-flash-950pr-tp4-dsacp-1m"
     ),
+    "v4-flash.hgx-h200.chat.gateway": Expected(
+        "documented", 1, (4, 1, 1), "DeepSeek-V4-Flash", "nvidia.com/gpu", "sglang-flash-fp4-h200-low-latency"
+    ),
+    "v4-pro-0813.hgx-b200.chat.kserve": Expected(
+        "documented", 1, (8, 1, 8), "DeepSeek-V4-Pro-0813", "nvidia.com/gpu", "recipes-pro-0813-b200-tep"
+    ),
+    "v4-flash.hgx-b200.chat.dynamo": Expected(
+        "documented", 1, (4, 1, 1), "DeepSeek-V4-Flash-NVFP4", "nvidia.com/gpu", "dynamo-flash-nvfp4-b200-pd-2p1d"
+    ),
     "v4-flash-0731.atlas-850-950pr.coding-agent": Expected(
         "derived", 1, (4, 2, 8), "DeepSeek-V4-Flash-0731", "huawei.com/npu", None
     ),

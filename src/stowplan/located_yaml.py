@@ -28,6 +28,8 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
 _TEXT_TAG = "tag:yaml.org,2002:str"
+_NULLS = {"", "~", "null", "Null", "NULL"}
+_RESOLVED_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null")}
 
 
 class Mark(NamedTuple):
@@ -187,13 +189,17 @@ class _Reader:
             self._key(text, event, plain=bool(event.implicit[0]))
             return
         self._check_tag(event)
-        value = self.scalar(text) if event.implicit[0] and event.tag is None else text
+        value = self.scalar(text) if (event.implicit[0] and event.tag is None) or event.tag in _RESOLVED_TAGS else text
         if event.anchor:
             self.anchors[event.anchor] = (value, 1)
         self._add(value, event.start_mark)
 
     def _key(self, text: str, event: Any, *, plain: bool) -> None:
         parent = self.stack[-1]
+        if plain and text in _NULLS and self.scalar is not json_scalar:
+            raise _refuse(
+                "P003", "a mapping key must not be null", self._place(event.start_mark), hint="put it in quotes"
+            )
         parent.merging = plain and text == "<<"
         if text in parent.value and not parent.merging:
             first = parent.marks[text].key_line + 1
@@ -276,7 +282,7 @@ class _Reader:
         parent.merges.extend(sources)
 
     def _check_tag(self, event: Any) -> None:
-        if event.tag not in (None, "!", _TEXT_TAG):
+        if self.scalar is json_scalar and event.tag not in (None, "!", _TEXT_TAG):
             raise _refuse(
                 "P007", f"the YAML tag {event.tag} is not read", self._place(event.start_mark), hint="remove the tag"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?\Z")
@@ -24,12 +25,17 @@ for _word, _value in {
     "null": None,
     "true": True,
     "false": False,
+    "y": True,
+    "n": False,
     "yes": True,
     "no": False,
     "on": True,
     "off": False,
 }.items():
     _CORE_WORDS |= {_word: _value, _word.title(): _value, _word.upper(): _value}
+for _sign, _number in {"": math.inf, "+": math.inf, "-": -math.inf}.items():
+    _CORE_WORDS |= {f"{_sign}.{_word}": _number for _word in ("inf", "Inf", "INF")}
+_CORE_WORDS |= dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan)
 
 
 def kubernetes_scalar(text: str) -> object:

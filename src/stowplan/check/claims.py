@@ -47,7 +47,7 @@ def pod_claims(pod: Pod) -> Iterator[Reference]:
 
 def used_claims(pod: Pod, container: Container) -> list[Reference]:
     """The claims of the pod that a container uses."""
-    used = {mapping(c).get("name") for c in sequence(mapping(container.data.get("resources")).get("claims"))}
+    used = {str(mapping(c).get("name", "")) for c in sequence(mapping(container.data.get("resources")).get("claims"))}
     return [reference for reference in pod_claims(pod) if reference.name in used]
 
 

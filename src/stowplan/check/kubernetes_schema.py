@@ -8,6 +8,7 @@ custom kinds we render from schemas/custom/<group>/<version>/<Kind>.json, in whi
 from __future__ import annotations
 
 import base64
+import difflib
 import functools
 import gzip
 import json
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 MINORS: tuple[str, ...] = ("1.33", "1.34", "1.35", "1.36", "1.37")
 
 _PREFIX = "#/$defs/"
+_GROUP = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_VERSION = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _FEW = 8  # fields that a hint may list
 _LONG = 40  # characters of a text that a message shows
 _PLAIN = re.compile(r"-?[0-9]+(\.[0-9]+)?|true|false")
@@ -97,6 +100,15 @@ class SchemaSet:
         key = f"{api_version}/{kind}"
         return self._stability.get(key) or ("custom" if key in _custom_files() else None)
 
+    def stable(self, group: str, kind: str) -> str:
+        """The stable version of a built-in kind; nothing where there is none."""
+        prefix = f"{group}/" if group else ""
+        found = [
+            k for k, word in self._stability.items() if word == "ga" and k.startswith(prefix) and k.endswith(f"/{kind}")
+        ]
+        versions = [key.rpartition("/")[0] for key in found]
+        return next((version for version in sorted(versions, reverse=True) if version.rpartition("/")[0] == group), "")
+
     def scope(self, api_version: str, kind: str) -> str | None:
         """`Namespaced` or `Cluster`; None where it is not known, or the file is for a client."""
         key = f"{api_version}/{kind}"
@@ -105,10 +117,20 @@ class SchemaSet:
             return scope
         return self._scopes.get(key)
 
-    def is_built_in_group(self, api_version: str) -> bool:
-        """Whether the group is Kubernetes' own: a kind that it lacks is then an error."""
-        group, _, version = api_version.rpartition("/")
-        return group in self._groups if group else bool(re.fullmatch(r"v\d+\w*", version))
+    def is_impossible(self, api_version: str) -> bool:
+        """Whether nothing can serve it: Kubernetes' own group (also the one without a name), or one that no custom kind can have."""
+        group, slash, version = api_version.partition("/")
+        possible = "." in group and _GROUP.fullmatch(group) and _VERSION.fullmatch(version)
+        return not slash or group in self._groups or not possible
+
+    def misspelt(self, api_version: str, kind: str) -> str:
+        """The version of a built-in kind of that name whose group is one letter away; nothing where there is none."""
+        group = api_version.partition("/")[0]
+        for key in self._kinds:
+            served, _, name = key.rpartition("/")
+            if name == kind and "/" in served and _is_one_letter_away(group, served.partition("/")[0]):
+                return served
+        return ""
 
     def validate(self, data: object) -> list[SchemaError]:
         """All departures of one object, whose apiVersion and kind are served."""
@@ -135,6 +157,11 @@ class SchemaSet:
             definitions |= self.closure(name for name in named if name not in definitions)
             self._compiled[key] = Compiled(_validator(root, definitions), definitions)
         return self._compiled[key]
+
+
+def _is_one_letter_away(word: str, other: str) -> bool:
+    longest = max(len(word), len(other))
+    return difflib.SequenceMatcher(None, word, other, autojunk=False).ratio() >= 1 - 1 / longest
 
 
 @functools.cache
@@ -185,10 +212,11 @@ def _validator(root: str, definitions: dict[str, Any]) -> jsonschema_rs.Draft202
 def is_base64(text: str) -> bool:
     """Whether a text is base64; line ends are passed over."""
     try:
-        base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
+        packed = text.replace("\n", "").replace("\r", "")
+        base64.b64decode(packed, validate=True)
     except ValueError:
         return False
-    return True
+    return len(packed) % 4 == 0  # Python reads a loose last character as well
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +244,8 @@ class Compiled:
             case "additionalProperties":
                 known = list(self._parent(error.schema_path).get("properties", ()))
                 return [unknown_field(path, str(name), known) for name in kind.unexpected]
+            case "falseSchema":
+                return [SchemaError(path, "expected a mapping without fields")]
             case "anyOf" | "oneOf":
                 return self._best(path, error)
             case "pattern":

@@ -25,6 +25,8 @@ _POD_TEMPLATES: dict[str, tuple[Path, ...]] = {
     "ReplicaSet": (("spec", "template"),),
     "StatefulSet": (("spec", "template"),),
 }
+_NEEDS_PODS = {"CronJob", "DaemonSet", "Deployment", "Job", "ReplicaSet", "StatefulSet"}
+"""Kinds whose template the API server fills in where it is missing, and then refuses for what it lacks."""
 
 
 class Pod(NamedTuple):
@@ -112,8 +114,9 @@ class Object:
             yield Pod(self.metadata, ("metadata",), self.spec, ("spec",))
         for path in _POD_TEMPLATES.get(self.kind, ()):
             template = dig(self.data, path)
-            if isinstance(template, Mapping):
-                metadata, spec = mapping(template.get("metadata")), mapping(template.get("spec"))
+            if isinstance(template, Mapping) or (template is None and self.kind in _NEEDS_PODS):
+                data = mapping(template)
+                metadata, spec = mapping(data.get("metadata")), mapping(data.get("spec"))
                 yield Pod(metadata, (*path, "metadata"), spec, (*path, "spec"))
 
 

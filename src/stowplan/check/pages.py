@@ -144,4 +144,14 @@ _SCHEMA_LEVEL = (
         _IGNORED.replace("{}", "D102"),
         "# stowplan: ignore M003 because the kind is our own\n" + _WIDGET.format(version="v1", spec="{size: 3}"),
     ),
+    Page(
+        "M010",
+        "The version of a built-in kind is one that clusters serve without being told to.",
+        "schema",
+        "error",
+        "Alpha and beta versions are off by default: the API server answers that there is no such resource. Where no stable version exists yet, this is a warning.",
+        "https://kubernetes.io/docs/reference/using-api/#api-groups",
+        "apiVersion: resource.k8s.io/v1beta1\nkind: DeviceClass\nmetadata: {name: gpu.example.com}\nspec: {}\n",
+        "apiVersion: resource.k8s.io/v1\nkind: DeviceClass\nmetadata: {name: gpu.example.com}\nspec: {}\n",
+    ),
 )

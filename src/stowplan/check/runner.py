@@ -11,7 +11,7 @@ from stowplan.check.custom_resources.definitions import Definition, Definitions,
 from stowplan.check.kubernetes_schema import SchemaError, minors_serving, schemas
 from stowplan.check.objects import Advertised, Bundle, Object, mapping
 from stowplan.check.registry import all_checks
-from stowplan.diagnostics import Diagnostic
+from stowplan.diagnostics import Diagnostic, Severity
 from stowplan.located_yaml import Document
 from stowplan.profiles.kinds import API_VERSION
 
@@ -98,6 +98,7 @@ def _schema(item: Object, minor: str, find: Find) -> Iterator[Diagnostic]:
     elif not known.serves(item.api_version, item.kind):
         yield _unserved(item, minor)
     else:
+        yield from _switched_off(item, minor)
         for error in known.validate(item.data):
             found = _diagnostic(item, error)
             yield _not_ours(found, item) if custom and error.unknown_field and not _is_ours(item) else found
@@ -114,11 +115,25 @@ def _not_ours(found: Diagnostic, item: Object) -> Diagnostic:
     return replace(found, code="M003", severity="unchecked", message=message, hint=found.hint or _CRDS)
 
 
+def _switched_off(item: Object, minor: str) -> Iterator[Diagnostic]:
+    """A built-in version before the stable one is served by no cluster that was not told to."""
+    known = schemas(minor)
+    if known.stability(item.api_version, item.kind) not in ("alpha", "beta"):
+        return
+    stable, place = known.stable(item.group, item.kind), item.at(("apiVersion",))
+    message = f"Kubernetes {minor} serves {item.api_version} {item.kind} only where it is switched on"
+    hint = f"use {stable}" if stable else "switch it on with --runtime-config of the API server"
+    severity: Severity = "error" if stable else "warning"
+    yield Diagnostic("M010", message, place, severity, hint, level="schema", object=str(item))
+
+
 def _unserved(item: Object, minor: str) -> Diagnostic:
     what, place = f"{item.api_version} {item.kind}", item.at(("apiVersion",))
-    if schemas(minor).is_built_in_group(item.api_version):
+    known = schemas(minor)
+    meant = known.misspelt(item.api_version, item.kind)
+    if meant or known.is_impossible(item.api_version):
         serving = minors_serving(item.api_version, item.kind)
-        hint = f"served by {', '.join(serving)}" if serving else ""
+        hint = f"served by {', '.join(serving)}" if serving else f"did you mean {meant}?" if meant else ""
         return Diagnostic(
             "M002", f"Kubernetes {minor} does not serve {what}", place, hint=hint, level="schema", object=str(item)
         )

@@ -25,6 +25,7 @@ GROUPS = {
     "DeviceClass": "resource.k8s.io",
     "HorizontalPodAutoscaler": "autoscaling",
     "Ingress": "networking.k8s.io",
+    "IngressClass": "networking.k8s.io",
     "Job": "batch",
     "LeaderWorkerSet": "leaderworkerset.x-k8s.io",
     "Namespace": "",

@@ -19,6 +19,7 @@ _LABEL_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z")
 _PORT_NAME = re.compile(r"[-a-z0-9]+\Z")
 _CONFIG_KEY = re.compile(r"[-._a-zA-Z0-9]+\Z")
 _QUANTITY = re.compile(r"([+-]?)([0-9]*)(\.[0-9]*)?(?:[eE]([+-]?[0-9]+)|([numkMGTPE]|[KMGTPE]i)?)\Z")
+_URL_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+\Z")
 _PERCENT = re.compile(r"[0-9]+%\Z")
 _LEADING_ZEROS = re.compile(r"(?<![0-9a-fA-F:.])0+(?=[0-9])|(?<=\.)0+(?=[0-9])")
 _LONGEST_QUANTITY = 64
@@ -35,7 +36,9 @@ MAX_PORT = 65535
 
 
 def integer(value: object) -> int | None:
-    """The value where it is a whole number (true and false are none)."""
+    """The value where it is a whole number, also one written as 8.0 (true and false are none)."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
     return value if type(value) is int else None
 
 
@@ -87,6 +90,43 @@ def path_segment(value: str) -> str:
     if value in (".", ".."):
         return "may not be '.' or '..'"
     return "may not hold '/' or '%'" if "/" in value or "%" in value else ""
+
+
+def is_decimal(value: str) -> bool:
+    """Whether a text is a whole number as the API server prints it."""
+    return value.isascii() and value.removeprefix("-").isdigit() and str(int(value)) == value
+
+
+def api_version(value: str) -> str:
+    """What keeps a text from being `version` or `group/version`; an empty one is the core group's."""
+    return "has more than one '/'" if value.count("/") > 1 else ""
+
+
+def driver_name(value: str) -> str:
+    """What keeps a text from being the name of a driver of storage or of devices."""
+    if len(value) > MAX_LABEL:
+        return f"has {len(value)} characters, at most {MAX_LABEL} are allowed"
+    return dns_subdomain(value.lower())
+
+
+def domain_path(value: str) -> str:
+    """What keeps a text from being a path below a domain, such as example.com/manager."""
+    domain, slash, path = value.partition("/")
+    if not slash or not path or dns_subdomain(domain):
+        return "is no path below a domain"
+    return "" if _URL_PATH.match(path) else "has characters that a path does not have"
+
+
+def is_native(name: str) -> bool:
+    """Whether Kubernetes itself owns the name of a resource (no prefix, or one of kubernetes.io)."""
+    return "/" not in name or "kubernetes.io/" in name
+
+
+def resource_name(name: str) -> str:
+    """What keeps a text from naming a device plugin's resource, such as nvidia.com/gpu."""
+    if is_native(name) or name.startswith("requests.") or qualified_name(f"requests.{name}"):
+        return "is no name of an extended resource"
+    return ""
 
 
 def qualified_name(value: str) -> str:
@@ -193,11 +233,6 @@ def quantity(value: object) -> Fraction | None:
     return None
 
 
-def is_not_quantity(value: object) -> bool:
-    """Whether a text is surely not a quantity."""
-    return isinstance(value, str) and (not value or not _QUANTITY.match(value))
-
-
 def ip_network(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     """A CIDR block; as the API does, host bits and leading zeros are tolerated."""
     address, slash, prefix = value.partition("/")
@@ -209,13 +244,17 @@ def ip_network(value: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | No
         return None
 
 
+def ip_address(value: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An IP address; leading zeros are tolerated."""
+    try:
+        return ipaddress.ip_address(_LEADING_ZEROS.sub("", value)) if "%" not in value else None
+    except ValueError:
+        return None
+
+
 def is_ip(value: str) -> bool:
     """Whether a text is an IP address; leading zeros are tolerated."""
-    try:
-        ipaddress.ip_address(_LEADING_ZEROS.sub("", value))
-    except ValueError:
-        return False
-    return "%" not in value
+    return ip_address(value) is not None
 
 
 def walk(data: object, steps: Path, path: Path = ()) -> Iterator[tuple[Any, Path]]:

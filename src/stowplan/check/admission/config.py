@@ -84,7 +84,7 @@ def size(item: Object, _context: Context) -> Iterator[Problem]:
     reason="The API server refuses a Secret that lacks the keys of its type.",
     source=f"{CORE}: ValidateSecret; https://kubernetes.io/docs/concepts/configuration/secret/#secret-types",
     bad=thing("v1", "Secret", "type: kubernetes.io/tls\nstringData: {tls.crt: x}"),
-    good=thing("v1", "Secret", "type: kubernetes.io/tls\nstringData: {tls.crt: x, tls.key: y}"),
+    good=thing("v1", "Secret", "type: kubernetes.io/tls\nstringData: {tls.crt: abc, tls.key: def}"),
 )
 def keys_of_type(item: Object, _context: Context) -> Iterator[Problem]:
     """A Secret has the keys of its type."""
@@ -111,7 +111,7 @@ def keys_of_type(item: Object, _context: Context) -> Iterator[Problem]:
 
 def _decoded(value: str) -> str | None:
     try:
-        return base64.b64decode(value, validate=False).decode()
+        return base64.b64decode(value, validate=False).decode(errors="replace")
     except (binascii.Error, ValueError):
         return None
 

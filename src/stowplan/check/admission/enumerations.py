@@ -22,6 +22,15 @@ _HANDLERS: tuple[Path, ...] = (
 _POLICY: _Words = ("Honor", "Ignore")
 _ACCESS: _Words = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
 _SECCOMP: _Words = ("Localhost", "RuntimeDefault", "Unconfined")
+_HOST_PATHS: _Words = (
+    "DirectoryOrCreate",
+    "Directory",
+    "FileOrCreate",
+    "File",
+    "Socket",
+    "CharDevice",
+    "BlockDevice",
+)
 _PROTOCOLS: _Words = ("TCP", "UDP", "SCTP")
 
 _CONTAINER: tuple[tuple[Path, _Words], ...] = (
@@ -32,6 +41,8 @@ _CONTAINER: tuple[tuple[Path, _Words], ...] = (
     (("securityContext", "procMount"), ("Default", "Unmasked")),
     (("securityContext", "seccompProfile", "type"), _SECCOMP),
     (("volumeMounts", "*", "mountPropagation"), ("None", "HostToContainer", "Bidirectional")),
+    (("resizePolicy", "*", "resourceName"), ("cpu", "memory")),
+    (("resizePolicy", "*", "restartPolicy"), ("NotRequired", "RestartContainer")),
     (("volumeMounts", "*", "recursiveReadOnly"), ("Disabled", "IfPossible", "Enabled")),
     *(((*path, "httpGet", "scheme"), ("HTTP", "HTTPS")) for path in _HANDLERS),
 )
@@ -45,22 +56,11 @@ _POD: tuple[tuple[Path, _Words], ...] = (
     (("securityContext", "seLinuxChangePolicy"), ("MountOption", "Recursive")),
     (("securityContext", "seccompProfile", "type"), _SECCOMP),
     (("securityContext", "supplementalGroupsPolicy"), ("Merge", "Strict")),
-    (("tolerations", "*", "effect"), ("NoSchedule", "PreferNoSchedule", "NoExecute")),
     (("topologySpreadConstraints", "*", "nodeAffinityPolicy"), _POLICY),
     (("topologySpreadConstraints", "*", "nodeTaintsPolicy"), _POLICY),
     (("topologySpreadConstraints", "*", "whenUnsatisfiable"), ("DoNotSchedule", "ScheduleAnyway")),
-    (
-        ("volumes", "*", "hostPath", "type"),
-        (
-            "DirectoryOrCreate",
-            "Directory",
-            "FileOrCreate",
-            "File",
-            "Socket",
-            "CharDevice",
-            "BlockDevice",
-        ),
-    ),
+    (("volumes", "*", "ephemeral", "volumeClaimTemplate", "spec", "accessModes", "*"), _ACCESS),
+    (("volumes", "*", "hostPath", "type"), _HOST_PATHS),
     *((("containers", "*", *path), words) for path, words in _CONTAINER),
     *((("initContainers", "*", *path), words) for path, words in _CONTAINER),
 )
@@ -68,6 +68,7 @@ _OBJECTS: dict[str, tuple[tuple[Path, _Words], ...]] = {
     "CronJob": (
         (("spec", "concurrencyPolicy"), ("Allow", "Forbid", "Replace")),
         (("spec", "jobTemplate", "spec", "completionMode"), ("NonIndexed", "Indexed")),
+        (("spec", "jobTemplate", "spec", "podReplacementPolicy"), ("TerminatingOrFailed", "Failed")),
     ),
     "DaemonSet": ((("spec", "updateStrategy", "type"), ("RollingUpdate", "OnDelete")),),
     "Deployment": ((("spec", "strategy", "type"), ("Recreate", "RollingUpdate")),),
@@ -88,6 +89,7 @@ _OBJECTS: dict[str, tuple[tuple[Path, _Words], ...]] = {
     ),
     "PersistentVolume": (
         (("spec", "accessModes", "*"), _ACCESS),
+        (("spec", "hostPath", "type"), _HOST_PATHS),
         (("spec", "persistentVolumeReclaimPolicy"), ("Retain", "Delete", "Recycle")),
         (("spec", "volumeMode"), ("Filesystem", "Block")),
     ),
@@ -104,9 +106,12 @@ _OBJECTS: dict[str, tuple[tuple[Path, _Words], ...]] = {
         (("spec", "ipFamilyPolicy"), ("SingleStack", "PreferDualStack", "RequireDualStack")),
         (("spec", "ports", "*", "protocol"), _PROTOCOLS),
         (("spec", "sessionAffinity"), ("None", "ClientIP")),
+        (("spec", "trafficDistribution"), ("PreferClose", "PreferSameZone", "PreferSameNode")),
         (("spec", "type"), ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")),
     ),
     "StatefulSet": (
+        (("spec", "volumeClaimTemplates", "*", "spec", "accessModes", "*"), _ACCESS),
+        (("spec", "volumeClaimTemplates", "*", "spec", "volumeMode"), ("Filesystem", "Block")),
         (("spec", "persistentVolumeClaimRetentionPolicy", "whenDeleted"), ("Retain", "Delete")),
         (("spec", "persistentVolumeClaimRetentionPolicy", "whenScaled"), ("Retain", "Delete")),
         (("spec", "podManagementPolicy"), ("OrderedReady", "Parallel")),
@@ -122,9 +127,36 @@ _OBJECTS: dict[str, tuple[tuple[Path, _Words], ...]] = {
 def _unknown(data: object, table: tuple[tuple[Path, _Words], ...], base: Path) -> Iterator[Problem]:
     for steps, words in table:
         for value, path in walk(data, steps):
-            if isinstance(value, str) and value and value not in words:
-                message = f"{path[-1] if isinstance(path[-1], str) else path[-2]} {short(value)} is not one of {', '.join(words)}"
-                yield Problem((*base, *path), message, did_you_mean(value, words))
+            if _is_other(value, path, words):
+                message = f"{path[-1] if isinstance(path[-1], str) else path[-2]} {short(value or '')} is not one of {', '.join(words)}"
+                yield Problem((*base, *path), message, did_you_mean(value or "", words))
+
+
+_FILLED_IN = {
+    "concurrencyPolicy",
+    "dnsPolicy",
+    "externalTrafficPolicy",
+    "imagePullPolicy",
+    "pathType",
+    "persistentVolumeReclaimPolicy",
+    "podManagementPolicy",
+    "protocol",
+    "reclaimPolicy",
+    "restartPolicy",
+    "scheme",
+    "sessionAffinity",
+    "terminationMessagePolicy",
+    "type",
+    "whenDeleted",
+    "whenScaled",
+}
+"""Fields of which the API server takes an empty text for a missing one."""
+
+
+def _is_other(value: object, path: Path, words: _Words) -> bool:
+    if isinstance(path[-1], int):
+        return isinstance(value, str | None) and (value or "") not in words
+    return isinstance(value, str) and value not in words and (value != "" or path[-1] not in _FILLED_IN)
 
 
 @pod_check(

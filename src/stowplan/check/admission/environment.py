@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 from typing import Any
 
 from stowplan.check.admission._examples import pod
@@ -11,6 +12,7 @@ from stowplan.check.admission._syntax import (
     config_key,
     dns_subdomain,
     qualified_name,
+    quantity,
     repeats,
     short,
     text,
@@ -38,6 +40,8 @@ _VOLUME_FIELDS = {
     "metadata.namespace",
     "metadata.uid",
 }
+_CPU_DIVISORS = {Fraction(1), Fraction(1, 1000)}
+_BYTE_DIVISORS = {Fraction(base**power) for base in (1000, 1024) for power in range(7)}
 _RESOURCES = {f"{way}.{name}" for way in ("limits", "requests") for name in ("cpu", "memory", "ephemeral-storage")}
 
 
@@ -52,7 +56,9 @@ def variable_name(value: str) -> str:
 
 def field_path_problem(reference: object, *, volume: bool = False) -> str:
     """What the API server refuses in a fieldRef."""
-    path = mapping(reference).get("fieldPath")
+    path, version = mapping(reference).get("fieldPath"), mapping(reference).get("apiVersion")
+    if version not in (None, "", "v1"):
+        return f"the fields of a pod are those of the API version v1, not {short(text(version))}"
     if not isinstance(path, str):
         return ""
     if path.endswith("']") and "['" in path:
@@ -67,10 +73,15 @@ def field_path_problem(reference: object, *, volume: bool = False) -> str:
 
 def resource_field_problem(reference: object) -> str:
     """What the API server refuses in a resourceFieldRef."""
-    name = mapping(reference).get("resource")
-    if not isinstance(name, str) or name in _RESOURCES or name.startswith(("limits.hugepages-", "requests.hugepages-")):
+    name, divisor = mapping(reference).get("resource"), mapping(reference).get("divisor")
+    if not isinstance(name, str):
         return ""
-    return f"{short(name)} is no resource that can be read here"
+    if name not in _RESOURCES and not name.startswith(("limits.hugepages-", "requests.hugepages-")):
+        return f"{short(name)} is no resource that can be read here"
+    number = quantity(divisor)
+    if number and number not in (_CPU_DIVISORS if name.endswith(".cpu") else _BYTE_DIVISORS):
+        return f"{divisor} is no divisor of {name}: expected 1{' or 1m' if name.endswith('.cpu') else ', 1k, 1M, 1Mi, 1Gi ...'}"
+    return ""
 
 
 @container_check(
@@ -156,8 +167,11 @@ def variables_from_object(container: Container, _pod: Pod, _context: Context) ->
             message = f"envFrom names {len(given)} objects, exactly one is allowed"
             yield Problem(("envFrom", index), message, "give either configMapRef or secretRef")
         for name in given:
-            if isinstance(data[name], Mapping) and data[name].get("name") in (None, ""):
+            value = text(mapping(data[name]).get("name"))
+            if not value:
                 yield Problem(("envFrom", index, name), f"{name} has no name")
+            elif wrong := dns_subdomain(value.removesuffix("-")):  # read as the beginning of a name
+                yield Problem(("envFrom", index, name, "name"), f"the name {short(value)} {wrong}")
 
 
 @container_check(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import zoneinfo
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stowplan.check.admission._examples import cron_job, job
 from stowplan.check.admission._register import BATCH, Context, Problem, object_check
-from stowplan.check.admission._syntax import integer, short
+from stowplan.check.admission._syntax import domain_path, integer, short
 from stowplan.check.objects import Object, Path, dig, mapping
 
 _INDEXED_PARALLELISM = 100_000
@@ -36,7 +37,8 @@ _DURATION = re.compile(
 )
 
 
-def _job(item: Object) -> tuple[Mapping[str, Any], Path]:
+def job_spec(item: Object) -> tuple[Mapping[str, Any], Path]:
+    """The specification of a Job, or of the jobs of a CronJob, and its place."""
     path: Path = ("spec", "jobTemplate", "spec") if item.kind == "CronJob" else ("spec",)
     return mapping(dig(item.data, path)), path
 
@@ -46,12 +48,12 @@ def _job(item: Object) -> tuple[Mapping[str, Any], Path]:
     "Job CronJob",
     reason="The API server refuses negative counts of a Job, and counts that do not fit how it completes.",
     source=f"{BATCH}: validateJobSpec.",
-    bad=job("completionMode: Indexed"),
+    bad=job("completionMode: Indexed\nparallelism: 2"),
     good=job("completionMode: Indexed\ncompletions: 4"),
 )
 def job_counts(item: Object, _context: Context) -> Iterator[Problem]:
     """Counts of a Job are not negative and fit its completion mode."""
-    spec, path = _job(item)
+    spec, path = job_spec(item)
     for field in (
         "parallelism",
         "completions",
@@ -64,9 +66,15 @@ def job_counts(item: Object, _context: Context) -> Iterator[Problem]:
         number = integer(spec.get(field))
         if number is not None and number < 0:
             yield Problem((*path, field), f"{field} {number} is negative")
+    manager = spec.get("managedBy")
+    if isinstance(manager, str) and (wrong := domain_path(manager)):
+        yield Problem(
+            (*path, "managedBy"), f"managedBy {short(manager)} {wrong}", "write for example example.com/manager"
+        )
     indexed, completions = spec.get("completionMode") == "Indexed", integer(spec.get("completions"))
     parallel, failed = integer(spec.get("parallelism")), integer(spec.get("maxFailedIndexes"))
-    if indexed and spec.get("completions") is None:
+    defaulted = spec.get("parallelism") is None and item.kind == "Job"
+    if indexed and spec.get("completions") is None and not defaulted:
         yield Problem((*path, "completionMode"), "the completion mode Indexed needs completions")
     if indexed and parallel is not None and parallel > _INDEXED_PARALLELISM:
         yield Problem(
@@ -80,7 +88,7 @@ def job_counts(item: Object, _context: Context) -> Iterator[Problem]:
         )
     if failed is not None and spec.get("backoffLimitPerIndex") is None:
         yield Problem((*path, "maxFailedIndexes"), "maxFailedIndexes needs backoffLimitPerIndex")
-    if failed is not None and completions is not None and failed > completions:
+    if failed is not None and indexed and completions is not None and failed > completions:
         yield Problem(
             (*path, "maxFailedIndexes"),
             f"maxFailedIndexes {failed} is more than completions {completions}",
@@ -97,7 +105,7 @@ def job_counts(item: Object, _context: Context) -> Iterator[Problem]:
 )
 def job_selector(item: Object, _context: Context) -> Iterator[Problem]:
     """A Job leaves its selector to the API server."""
-    spec, path = _job(item)
+    spec, path = job_spec(item)
     selector = spec.get("selector")
     if item.kind == "CronJob":
         if selector is not None:
@@ -142,8 +150,23 @@ def schedule(item: Object, _context: Context) -> Iterator[Problem]:
         if number is not None and number < 0:
             yield Problem(("spec", field), f"{field} {number} is negative")
     zone = item.spec.get("timeZone")
-    if isinstance(zone, str) and (zone.strip() != zone or zone.lower() in ("", "local")):
+    if isinstance(zone, str) and _is_no_zone(zone):
         yield Problem(("spec", "timeZone"), f"{short(zone)} is no time zone", "use a name such as Etc/UTC")
+
+
+def _is_no_zone(name: str) -> bool:
+    """By the time zones of this machine, where it has any."""
+    if name.strip() != name or name.lower() in ("", "local"):
+        return True
+    try:
+        zoneinfo.ZoneInfo("Etc/UTC")
+    except zoneinfo.ZoneInfoNotFoundError:
+        return False
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return True
+    return False
 
 
 def schedule_problem(value: str) -> str:

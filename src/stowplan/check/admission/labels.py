@@ -10,14 +10,19 @@ from stowplan.check.admission._syntax import label_value, qualified_name, short,
 from stowplan.check.objects import Object, Path, Pod, mapping, sequence
 
 _META = "Kubernetes API validation, apimachinery pkg/apis/meta/v1/validation: ValidateLabels, ValidateLabelSelector"
+_OWN_NAME = "kubernetes.io/metadata.name"  # of a namespace the API server sets it
 _ANNOTATION_BYTES = 256 * 1024
 
 
 def _metadata(item: Object) -> Iterator[tuple[Mapping[str, object], Path]]:
     yield item.metadata, ("metadata",)
-    if item.kind != "Pod":
-        for pod_ in item.pods:
+    if item.kind == "ResourceClaimTemplate":
+        yield mapping(item.spec.get("metadata")), ("spec", "metadata")
+    for pod_ in item.pods:
+        if item.kind != "Pod":
             yield pod_.metadata, pod_.metadata_path
+        for data, path in walk(pod_.spec, ("volumes", "*", "ephemeral", "volumeClaimTemplate", "metadata")):
+            yield mapping(data), (*pod_.spec_path, *path)
 
 
 @object_check(
@@ -48,6 +53,8 @@ def label_values(item: Object, _context: Context) -> Iterator[Problem]:
     """Values of labels follow their syntax."""
     for metadata, path in _metadata(item):
         for key, value in mapping(metadata.get("labels")).items():
+            if item.kind == "Namespace" and key == _OWN_NAME:
+                continue
             if isinstance(value, str) and (wrong := label_value(value)):
                 yield Problem(
                     (*path, "labels", key),
@@ -110,7 +117,7 @@ _SELECTORS: dict[str, tuple[Path, ...]] = {
     "PersistentVolumeClaim": (("spec", "selector"),),
     "PodDisruptionBudget": (("spec", "selector"),),
     "ReplicaSet": (("spec", "selector"),),
-    "StatefulSet": (("spec", "selector"),),
+    "StatefulSet": (("spec", "selector"), ("spec", "volumeClaimTemplates", "*", "spec", "selector")),
 }
 _TERMS = (
     ("requiredDuringSchedulingIgnoredDuringExecution", "*"),
@@ -124,6 +131,7 @@ POD_SELECTORS: tuple[Path, ...] = (
         for prefix in ("labelS", "namespaceS")
     ),
     ("topologySpreadConstraints", "*", "labelSelector"),
+    ("volumes", "*", "ephemeral", "volumeClaimTemplate", "spec", "selector"),
 )
 
 

@@ -44,6 +44,10 @@ def mounted_volumes(container: Container, pod: Pod, context: Context) -> Iterato
     if not mounts:
         return
     declared = _declared(pod, context)
+    for name, path in walk(container.data, ("volumeDevices", "*", "name")):
+        source = declared.get(text(name), {})
+        if text(name) in declared and not {"persistentVolumeClaim", "ephemeral"} & set(source):
+            yield Problem(path, f"the volume {short(text(name))} is no claim, so it is no block device")
     for name, path in mounts:
         if isinstance(name, str) and name not in declared:
             hint = did_you_mean(name, [known for known in declared if known]) if name else ""
@@ -69,6 +73,9 @@ def mount_paths(container: Container, _pod: Pod, _context: Context) -> Iterator[
         for value, path in walk(container.data, (field, "*", key)):
             if value == "":
                 yield Problem(path, f"{key} is empty")
+        if field == "volumeDevices":
+            for name, path in repeats(walk(container.data, (field, "*", "name"))):
+                yield Problem(path, f"the device {short(text(name))} is used twice")
         for value, path in repeats(walk(container.data, (field, "*", key))):
             if isinstance(value, str) and value:
                 yield Problem(path, f"two entries of {field} have the path {short(value)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from stowplan.check.admission._examples import cron_job, pod, thing
+from stowplan.check.admission._examples import cron_job, pod, thing, workload
 from stowplan.check.admission._register import (
     BATCH,
     CORE,
@@ -30,7 +30,7 @@ from stowplan.check.objects import Container, Object, Pod, mapping, sequence
 _META = (
     "Kubernetes API validation, apimachinery pkg/api/validation: ValidateObjectMeta and the name functions of each kind"
 )
-_SEGMENT_KINDS = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"}
+_SEGMENT_KINDS = {"Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "PodDisruptionBudget"}
 _LABEL_KINDS = {"Namespace", "StatefulSet"}
 _OTHER_GROUPS = {
     "certificates.k8s.io",
@@ -49,7 +49,7 @@ _OTHER_KINDS = {
     "Status",
     "LocalSubjectAccessReview",
 }
-_RELAXED_SERVICE_NAMES = 35
+RELAXED_SERVICE_NAMES = 35
 
 
 def _rule(item: Object, minor: int) -> Callable[[str], str] | None:
@@ -62,7 +62,7 @@ def _rule(item: Object, minor: int) -> Callable[[str], str] | None:
         if item.kind in _LABEL_KINDS:
             return dns_label
         if item.kind == "Service":
-            return dns_label if minor >= _RELAXED_SERVICE_NAMES else dns_label_1035
+            return dns_label if minor >= RELAXED_SERVICE_NAMES else dns_label_1035
         return dns_subdomain
     return dns_subdomain if schemas(f"1.{minor}").scope(item.api_version, item.kind) else None
 
@@ -93,6 +93,8 @@ def object_name(item: Object, context: Context) -> Iterator[Problem]:
 def generated_name(item: Object, context: Context) -> Iterator[Problem]:
     """The prefix of a generated name follows the syntax of its kind."""
     prefix, rule = text(item.metadata.get("generateName")), _rule(item, context.minor)
+    if item.kind == "DeviceClass" and item.name:
+        return
     if rule and prefix:
         whole = f"{prefix[:-1]}a" if len(prefix) > 1 and prefix.endswith("-") else prefix
         if wrong := rule(whole):
@@ -174,6 +176,21 @@ def namespace_syntax(item: Object, context: Context) -> Iterator[Problem]:
         yield Problem(("metadata", "namespace"), f"the namespace {short(item.namespace)} {wrong}")
 
 
+@object_check(
+    "M410",
+    "StatefulSet",
+    reason="The API server refuses a stateful set whose service can have no such name.",
+    source="Kubernetes API validation, pkg/apis/apps/validation: ValidateStatefulSetSpec.",
+    bad=workload("StatefulSet", "serviceName: engine_service"),
+    good=workload("StatefulSet", "serviceName: engine"),
+)
+def service_name(item: Object, _context: Context) -> Iterator[Problem]:
+    """The service of a stateful set has a DNS label for a name."""
+    name = text(item.spec.get("serviceName"))
+    if name and (wrong := dns_label(name)):
+        yield Problem(("spec", "serviceName"), f"serviceName {short(name)} {wrong}")
+
+
 @container_check(
     "M107",
     reason="The API server refuses a container whose name is empty or no DNS label, or that has no image.",
@@ -203,7 +220,10 @@ def container_name(container: Container, _pod: Pod, context: Context) -> Iterato
 )
 def container_names_differ(pod: Pod, _context: Context) -> Iterator[Problem]:
     """A pod has containers, and their names differ."""
-    if pod.spec.get("containers") == []:
+    if pod.spec.get("ephemeralContainers"):
+        place = (*pod.spec_path, "ephemeralContainers")
+        yield Problem(place, "containers for debugging are added to pods that run", "remove them", key=True)
+    if not pod.spec.get("containers"):
         yield Problem((*pod.spec_path, "containers"), "the pod has no containers")
     seen: set[str] = set()
     for field in ("containers", "initContainers"):
@@ -219,12 +239,15 @@ def container_names_differ(pod: Pod, _context: Context) -> Iterator[Problem]:
 
 _REFERENCES: dict[str, Callable[[str], str]] = {
     "hostname": dns_label,
+    "hostnameOverride": dns_subdomain,
     "nodeName": dns_subdomain,
     "priorityClassName": dns_subdomain,
     "runtimeClassName": dns_subdomain,
+    "serviceAccount": dns_subdomain,
     "serviceAccountName": dns_subdomain,
     "subdomain": dns_label,
 }
+_SET_BY_STATEFUL_SET = ("hostname", "subdomain")
 
 
 @pod_check(
@@ -234,10 +257,14 @@ _REFERENCES: dict[str, Callable[[str], str]] = {
     bad=pod(spec="serviceAccountName: Engine_SA"),
     good=pod(spec="serviceAccountName: engine"),
 )
-def names_in_pod(pod: Pod, _context: Context) -> Iterator[Problem]:
+def names_in_pod(pod: Pod, context: Context) -> Iterator[Problem]:
     """Names that a pod refers to are possible names."""
     for field, rule in _REFERENCES.items():
         value = text(pod.spec.get(field))
+        if context.item.kind == "StatefulSet" and field in _SET_BY_STATEFUL_SET:
+            continue
+        if field == "serviceAccount" and pod.spec.get("serviceAccountName"):
+            continue
         if value and (wrong := rule(value)):
             yield Problem((*pod.spec_path, field), f"{field} {short(value)} {wrong}")
     if pod.spec.get("runtimeClassName") == "":

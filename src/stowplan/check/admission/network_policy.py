@@ -1,4 +1,4 @@
-"""Network policies and ingresses."""
+"""Network policies."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from stowplan.check.admission._examples import thing
 from stowplan.check.admission._register import Context, Problem, object_check
 from stowplan.check.admission._syntax import (
     MAX_PORT,
-    dns_subdomain,
     integer,
     ip_network,
-    is_ip,
     port_number_or_name,
     short,
-    text,
     walk,
 )
 from stowplan.check.objects import Object, Path, mapping, sequence
@@ -44,6 +41,8 @@ def policy_ports(item: Object, _context: Context) -> Iterator[Problem]:
         for data, inner in walk(item.spec, (side, "*", "ports", "*")):
             path: Path = ("spec", *inner)
             port, end = mapping(data).get("port"), integer(mapping(data).get("endPort"))
+            if mapping(data).get("protocol") == "":
+                yield Problem((*path, "protocol"), "the protocol is empty", "use TCP, UDP or SCTP, or remove it")
             if wrong := port_number_or_name(port):
                 yield Problem((*path, "port"), wrong)
             if end is None:
@@ -72,7 +71,7 @@ def policy_peers(item: Object, _context: Context) -> Iterator[Problem]:
             given = {
                 key for key in ("podSelector", "namespaceSelector", "ipBlock") if mapping(data).get(key) is not None
             }
-            if isinstance(data, Mapping) and not given:
+            if not given:
                 yield Problem(path, "the peer is empty", "give podSelector, namespaceSelector or ipBlock")
             elif "ipBlock" in given and len(given) > 1:
                 yield Problem((*path, "ipBlock"), "ipBlock excludes the selectors beside it", key=True)
@@ -105,56 +104,3 @@ _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 def _is_inside(part: _Network, whole: _Network) -> bool:
     return part.version == whole.version and part.prefixlen > whole.prefixlen and part.network_address in whole
-
-
-_BACKEND = "{service: {name: engine, port: {number: 80}}}"
-
-
-@object_check(
-    "M187",
-    "Ingress",
-    reason="The API server refuses an ingress without rules, with relative paths, or with impossible hosts and backends.",
-    source=f"{_SOURCE}: validateIngressSpec.",
-    bad=thing(
-        "networking.k8s.io/v1",
-        "Ingress",
-        f"spec:\n  rules:\n    - http:\n        paths:\n          - {{path: v1, pathType: Prefix, backend: {_BACKEND}}}",
-    ),
-    good=thing(
-        "networking.k8s.io/v1",
-        "Ingress",
-        f"spec:\n  rules:\n    - http:\n        paths:\n          - {{path: /v1, pathType: Prefix, backend: {_BACKEND}}}",
-    ),
-)
-def ingress(item: Object, _context: Context) -> Iterator[Problem]:
-    """An ingress has rules with absolute paths, host names and backends."""
-    if not item.spec.get("rules") and item.spec.get("defaultBackend") is None:
-        yield Problem(("spec",), "the ingress has neither rules nor a default backend")
-    for host, path in walk(item.spec, ("rules", "*", "host")):
-        if isinstance(host, str) and host and (is_ip(host) or dns_subdomain(host.removeprefix("*."))):
-            yield Problem(("spec", *path), f"{short(host)} is no host name")
-    for rule, inner in walk(item.spec, ("rules", "*", "http", "paths", "*")):
-        path = ("spec", *inner)
-        value, kind = text(mapping(rule).get("path")), mapping(rule).get("pathType")
-        if kind in ("Exact", "Prefix") and not value.startswith("/"):
-            yield Problem((*path, "path"), f"the path {short(value)} is not absolute")
-        elif kind in ("Exact", "Prefix") and any(wrong in value for wrong in ("//", "/./", "/../", "%2f", "%2F")):
-            yield Problem((*path, "path"), f"the path {short(value)} has '//', '/./', '/../' or a quoted '/'")
-        yield from _backend(mapping(mapping(rule).get("backend")), (*path, "backend"))
-    yield from _backend(mapping(item.spec.get("defaultBackend")), ("spec", "defaultBackend"))
-
-
-def _backend(backend: Mapping[str, Any], path: Path) -> Iterator[Problem]:
-    if backend.get("service") is not None and backend.get("resource") is not None:
-        yield Problem(path, "a backend is either a service or a resource")
-    port = mapping(backend.get("service")).get("port")
-    if not isinstance(port, Mapping):
-        return
-    name, number = text(port.get("name")), integer(port.get("number"))
-    if bool(name) == bool(number):
-        yield Problem((*path, "service", "port"), "the port of a backend has either a name or a number")
-    elif number and not 1 <= number <= MAX_PORT:
-        yield Problem(
-            (*path, "service", "port", "number"),
-            f"{number} is not a port: expected 1 to {MAX_PORT}",
-        )

@@ -181,33 +181,3 @@ def init_container_probes(container: Container, _pod: Pod, _context: Context) ->
         if container.data.get(field) is not None:
             message = f"an init container without restartPolicy: Always takes no {field}"
             yield Problem((field,), message, key=True)
-
-
-_RESTART_RULES = 34
-
-
-@container_check(
-    "M157",
-    reason="The API server refuses a restart policy on a container of a version that knows it only for init containers.",
-    source=f"{CORE}: validateInitContainerRestartPolicy and validateContainers; other policies of containers came with 1.34 (KEP-5307).",
-    bad=pod(spec="initContainers:\n  - {name: fetch, image: registry.example/fetch:1, restartPolicy: Sometimes}"),
-    good=pod(spec="initContainers:\n  - {name: fetch, image: registry.example/fetch:1, restartPolicy: Always}"),
-)
-def container_restart_policy(container: Container, _pod: Pod, context: Context) -> Iterator[Problem]:
-    """The restart policy of a container is one that its version knows."""
-    policy = container.data.get("restartPolicy")
-    if not isinstance(policy, str):
-        return
-    if context.minor < _RESTART_RULES and not container.init:
-        yield Problem(
-            ("restartPolicy",),
-            f"Kubernetes 1.{context.minor} allows restartPolicy only on init containers",
-            "move it to the pod",
-        )
-    known = ("Always", "OnFailure", "Never") if context.minor >= _RESTART_RULES else ("Always",)
-    if (container.init and policy not in known) or policy not in ("Always", "OnFailure", "Never"):
-        yield Problem(
-            ("restartPolicy",),
-            f"{short(policy)} is no restart policy of this container",
-            f"use {' or '.join(known)}",
-        )

@@ -1,4 +1,4 @@
-"""Quantities and the resources that containers ask for."""
+"""Amounts of the resources that containers ask for."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any
 
 from stowplan.check.admission._examples import pod
 from stowplan.check.admission._register import CORE, Context, Problem, container_check, pod_check
-from stowplan.check.admission._syntax import is_not_quantity, qualified_name, quantity, short, text
-from stowplan.check.objects import Container, Path, Pod, containers, mapping, sequence
+from stowplan.check.admission._syntax import is_native, qualified_name, quantity, resource_name, short
+from stowplan.check.objects import Container, Path, Pod, containers, mapping
 
 _SOURCE = f"{CORE}: ValidateContainerResourceRequirements; https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"
 _STANDARD = {"cpu", "memory", "ephemeral-storage"}
 _HUGE = "hugepages-"
-_HINT = "write for example 500m, 2, 64Mi or 1.5Gi"
 
 
 def _lists(resources: object, path: Path = ("resources",)) -> Iterator[tuple[str, Mapping[str, Any], Path]]:
@@ -22,41 +21,15 @@ def _lists(resources: object, path: Path = ("resources",)) -> Iterator[tuple[str
         yield field, mapping(mapping(resources).get(field)), (*path, field)
 
 
-def is_native(name: str) -> bool:
-    """Whether Kubernetes itself owns the name (no prefix, or one of kubernetes.io)."""
-    return "/" not in name or "kubernetes.io/" in name
-
-
 def is_extended(name: str) -> bool:
     """Whether this is a resource of a device plugin, such as nvidia.com/gpu."""
-    return not is_native(name) and not name.startswith("requests.") and not qualified_name(f"requests.{name}")
+    return not resource_name(name)
 
 
 def _resources(pod: Pod) -> Iterator[tuple[object, Path]]:
     for container in containers(pod):
         yield container.data.get("resources"), (*container.path, "resources")
     yield pod.spec.get("resources"), (*pod.spec_path, "resources")
-
-
-@pod_check(
-    "M120",
-    reason="The API server cannot read an object that holds a quantity it does not understand.",
-    source="Kubernetes API reference, Quantity; apimachinery pkg/api/resource: ParseQuantity.",
-    bad=pod("resources:\n  limits: {memory: 64GB}"),
-    good=pod("resources:\n  limits: {memory: 64G, cpu: 1500m}"),
-)
-def quantity_syntax(pod: Pod, _context: Context) -> Iterator[Problem]:
-    """Amounts of resources are quantities."""
-    for resources, base in _resources(pod):
-        for _, amounts, path in _lists(resources, base):
-            for name, value in amounts.items():
-                if is_not_quantity(value):
-                    yield Problem((*path, name), f"{short(value)} is not a quantity of {name}", _HINT)
-    for index, volume in enumerate(sequence(pod.spec.get("volumes"))):
-        value = mapping(mapping(volume).get("emptyDir")).get("sizeLimit")
-        if is_not_quantity(value):
-            path = (*pod.spec_path, "volumes", index, "emptyDir", "sizeLimit")
-            yield Problem(path, f"{short(text(value))} is not a quantity", _HINT)
 
 
 @pod_check(
@@ -86,18 +59,18 @@ def resource_names(container: Container, _pod: Pod, _context: Context) -> Iterat
     """Resources of a container have standard or vendor names."""
     for _, amounts, path in _lists(container.data.get("resources")):
         for name in amounts:
-            if wrong := qualified_name(name):
-                yield Problem((*path, name), f"the resource name {short(name)} {wrong}", key=True)
-            elif "/" not in name and name not in _STANDARD and not name.startswith(_HUGE):
-                hint = "use cpu, memory, ephemeral-storage, hugepages-<size> or a vendor's name such as nvidia.com/gpu"
-                yield Problem(
-                    (*path, name),
-                    f"{short(name)} is no standard resource of a container",
-                    hint,
-                    key=True,
-                )
-            elif not is_native(name) and not is_extended(name):
-                yield Problem((*path, name), f"{short(name)} is no name of an extended resource", key=True)
+            yield from resource_name_problems(name, (*path, name))
+
+
+def resource_name_problems(name: str, path: Path) -> Iterator[Problem]:
+    """What the API server refuses in the name of a resource of containers."""
+    hint = "use cpu, memory, ephemeral-storage, hugepages-<size> or a vendor's name such as nvidia.com/gpu"
+    if wrong := qualified_name(name):
+        yield Problem(path, f"the resource name {short(name)} {wrong}", key=True)
+    elif "/" not in name and name not in _STANDARD and not name.startswith(_HUGE):
+        yield Problem(path, f"{short(name)} is no standard resource of a container", hint, key=True)
+    elif not is_native(name) and not is_extended(name):
+        yield Problem(path, f"{short(name)} is no name of an extended resource", key=True)
 
 
 @container_check(
@@ -111,22 +84,32 @@ def whole_devices(container: Container, _pod: Pod, _context: Context) -> Iterato
     """Devices and huge pages are asked for in whole numbers."""
     for _, amounts, path in _lists(container.data.get("resources")):
         for name, value in amounts.items():
-            number = quantity(value)
-            if number is None:
-                continue
-            if is_extended(name) and _ceiling(number * 1000) % 1000:
-                yield Problem((*path, name), f"the amount {value} of {name} is not a whole number")
-            elif name.startswith(_HUGE):
-                size = quantity(name.removeprefix(_HUGE))
-                if size and size > 0 and number % size:
-                    yield Problem(
-                        (*path, name),
-                        f"the amount {value} of {name} is no multiple of the page size",
-                    )
+            yield from _whole(name, value, (*path, name))
+
+
+def _whole(name: str, value: object, path: Path) -> Iterator[Problem]:
+    number = quantity(value)
+    if number is None:
+        return
+    if is_extended(name) and _ceiling(number * 1000) % 1000:
+        yield Problem(path, f"the amount {value} of {name} is not a whole number")
+    elif name.startswith(_HUGE):
+        size = quantity(name.removeprefix(_HUGE))
+        if size and size > 0 and number % size:
+            yield Problem(path, f"the amount {value} of {name} is no multiple of the page size")
 
 
 def _ceiling(number: Fraction) -> int:
     return -(-number.numerator // number.denominator)
+
+
+def overhead_problems(amounts: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    """What the API server refuses in amounts that a runtime adds to every pod."""
+    for name, value in amounts.items():
+        yield from resource_name_problems(name, (*path, name))
+        yield from _whole(name, value, (*path, name))
+        if (number := quantity(value)) is not None and number < 0:
+            yield Problem((*path, name), f"the amount {value} of {name} is negative")
 
 
 @pod_check(
@@ -141,7 +124,7 @@ def request_within_limit(pod: Pod, _context: Context) -> Iterator[Problem]:
     for resources, base in _resources(pod):
         limits = mapping(mapping(resources).get("limits"))
         for name, value in mapping(mapping(resources).get("requests")).items():
-            asked, limit = quantity(value), quantity(limits.get(name))
+            asked, limit = quantity(value), quantity(limits.get(name, "") or (0 if name in limits else None))
             if (
                 asked is not None
                 and limit is not None
@@ -217,31 +200,3 @@ def fraction_of_byte(container: Container, _pod: Pod, _context: Context) -> Iter
                     f"{amounts[name]} of {name} is a fraction of a byte",
                     "did you mean M or Mi?",
                 )
-
-
-@container_check(
-    "M128",
-    reason="The API server refuses a container that uses a resource claim which its pod does not list.",
-    source=f"{CORE}: validateResourceClaimNames.",
-    bad=pod("resources:\n  claims:\n    - name: devices"),
-    good=pod(
-        "resources:\n  claims:\n    - name: devices",
-        "resourceClaims:\n  - name: devices\n    resourceClaimTemplateName: eight",
-    ),
-)
-def claims_of_container(container: Container, pod: Pod, _context: Context) -> Iterator[Problem]:
-    """Resource claims of a container are those of its pod, each named once."""
-    known = {text(mapping(claim).get("name")) for claim in sequence(pod.spec.get("resourceClaims"))}
-    seen: set[tuple[str, str]] = set()
-    for index, item in enumerate(sequence(mapping(container.data.get("resources")).get("claims"))):
-        name, request = text(mapping(item).get("name")), text(mapping(item).get("request"))
-        path = ("resources", "claims", index, "name")
-        if name and name not in known:
-            yield Problem(
-                path,
-                f"the pod has no resource claim {short(name)}",
-                "list it under resourceClaims of the pod",
-            )
-        if name and ((name, request) in seen or (name, "") in seen):
-            yield Problem(path, f"the resource claim {short(name)} is used twice")
-        seen.add((name, request))

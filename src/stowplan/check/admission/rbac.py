@@ -26,6 +26,9 @@ _ROLE = f"roleRef: {{apiGroup: {_GROUP}, kind: Role, name: engine}}\n"
 )
 def rules(item: Object, _context: Context) -> Iterator[Problem]:
     """A rule has verbs, and either resources or URLs."""
+    gathered = item.data.get("aggregationRule")
+    if item.kind == "ClusterRole" and isinstance(gathered, Mapping) and not gathered.get("clusterRoleSelectors"):
+        yield Problem(("aggregationRule",), "the aggregation rule has no clusterRoleSelectors")
     for index, entry in enumerate(sequence(item.data.get("rules"))):
         rule, path = mapping(entry), ("rules", index)
         if not rule:

@@ -8,8 +8,10 @@ from typing import Any
 from stowplan.check.admission._examples import pod
 from stowplan.check.admission._register import CORE, Context, Problem, pod_check
 from stowplan.check.admission._syntax import (
+    dns_label,
     dns_subdomain,
     integer,
+    is_decimal,
     label_value,
     qualified_name,
     short,
@@ -18,8 +20,9 @@ from stowplan.check.admission._syntax import (
 )
 from stowplan.check.objects import Path, Pod, mapping, sequence
 
-_COMPARING_TOLERATIONS = 35
+_COMPARING_TOLERATIONS = 37
 _WEIGHT = 100
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 @pod_check(
@@ -33,35 +36,30 @@ def tolerations(pod: Pod, context: Context) -> Iterator[Problem]:
     """The fields of a toleration fit together."""
     for index, item in enumerate(sequence(pod.spec.get("tolerations"))):
         path = (*pod.spec_path, "tolerations", index)
-        data = mapping(item)
-        key, operator, value = (
-            text(data.get("key")),
-            data.get("operator") or "Equal",
-            text(data.get("value")),
-        )
-        if key and (wrong := qualified_name(key)):
-            yield Problem((*path, "key"), f"the taint key {short(key)} {wrong}")
-        if not key and data.get("key") in (None, "") and operator != "Exists":
-            yield Problem(path, "a toleration without a key needs the operator Exists")
-        if operator == "Exists" and value:
-            yield Problem(
-                (*path, "value"),
-                "a toleration with the operator Exists takes no value",
-                "remove value, or use the operator Equal",
-            )
-        if operator == "Equal" and (wrong := label_value(value)):
-            yield Problem((*path, "value"), f"the value {short(value)} of a toleration {wrong}")
-        if isinstance(operator, str) and operator not in _operators(context.minor):
-            yield Problem(
-                (*path, "operator"),
-                f"{short(operator)} is no operator of a toleration",
-                "use Exists or Equal",
-            )
-        if data.get("tolerationSeconds") is not None and data.get("effect") != "NoExecute":
-            yield Problem(
-                (*path, "tolerationSeconds"),
-                "tolerationSeconds is allowed only with the effect NoExecute",
-            )
+        yield from toleration_problems(mapping(item), path, _operators(context.minor))
+
+
+def toleration_problems(data: Mapping[str, Any], path: Path, operators: tuple[str, ...]) -> Iterator[Problem]:
+    """What the API server refuses in a toleration of nodes' taints."""
+    key, operator, value = text(data.get("key")), data.get("operator") or "Equal", text(data.get("value"))
+    if key and (wrong := qualified_name(key)):
+        yield Problem((*path, "key"), f"the taint key {short(key)} {wrong}")
+    if not key and operator != "Exists":
+        yield Problem(path, "a toleration without a key needs the operator Exists")
+    if operator == "Exists" and value:
+        hint = "remove value, or use the operator Equal"
+        yield Problem((*path, "value"), "a toleration with the operator Exists takes no value", hint)
+    if operator == "Equal" and (wrong := label_value(value)):
+        yield Problem((*path, "value"), f"the value {short(value)} of a toleration {wrong}")
+    if operator in ("Lt", "Gt") and operator in operators and not is_decimal(value):
+        yield Problem((*path, "value"), f"the value {short(value)} of the operator {operator} is no whole number")
+    if isinstance(operator, str) and operator not in operators:
+        yield Problem((*path, "operator"), f"{short(operator)} is no operator of a toleration", "use Exists or Equal")
+    if data.get("effect") not in (None, "", *_EFFECTS):
+        yield Problem((*path, "effect"), f"{short(text(data['effect']))} is not one of {', '.join(_EFFECTS)}")
+    if data.get("tolerationSeconds") is not None and data.get("effect") != "NoExecute":
+        message = "tolerationSeconds is allowed only with the effect NoExecute"
+        yield Problem((*path, "tolerationSeconds"), message)
 
 
 def _operators(minor: int) -> tuple[str, ...]:
@@ -109,11 +107,16 @@ def affinity(pod: Pod, _context: Context) -> Iterator[Problem]:
     )
     for steps in terms:
         for term, path in walk(data, steps):
-            for requirement, inner in walk(term, ("matchExpressions", "*")):
-                yield from _requirement(mapping(requirement), (*base, *path, *inner), required=steps[1] == _REQUIRED)
-            for requirement, inner in walk(term, ("matchFields", "*")):
-                yield from _field_requirement(mapping(requirement), (*base, *path, *inner))
+            yield from node_term(term, (*base, *path), required=steps[1] == _REQUIRED)
     yield from _weights_and_keys(data, base)
+
+
+def node_term(term: object, path: Path, *, required: bool) -> Iterator[Problem]:
+    """What the API server refuses in a term that selects nodes."""
+    for requirement, inner in walk(term, ("matchExpressions", "*")):
+        yield from _requirement(mapping(requirement), (*path, *inner), required=required)
+    for requirement, inner in walk(term, ("matchFields", "*")):
+        yield from _field_requirement(mapping(requirement), (*path, *inner))
 
 
 def _weights_and_keys(data: Mapping[str, Any], base: Path) -> Iterator[Problem]:
@@ -121,6 +124,10 @@ def _weights_and_keys(data: Mapping[str, Any], base: Path) -> Iterator[Problem]:
         for weight, path in walk(data, (way, _PREFERRED, "*", "weight")):
             if type(weight) is int and not 1 <= weight <= _WEIGHT:
                 yield Problem((*base, *path), f"the weight {weight} is not in the range 1 to {_WEIGHT}")
+    yield from _topology(data, base)
+
+
+def _topology(data: Mapping[str, Any], base: Path) -> Iterator[Problem]:
     for way in ("podAffinity", "podAntiAffinity"):
         for steps in (
             (way, _REQUIRED, "*", "topologyKey"),
@@ -129,6 +136,27 @@ def _weights_and_keys(data: Mapping[str, Any], base: Path) -> Iterator[Problem]:
             for key, path in walk(data, steps):
                 if isinstance(key, str) and (wrong := qualified_name(key)):
                     yield Problem((*base, *path), f"the topology key {short(key)} {wrong}")
+            for term, path in walk(data, steps[:-1]):
+                yield from _label_keys(mapping(term), (*base, *path))
+                for index, name in enumerate(sequence(mapping(term).get("namespaces"))):
+                    if wrong := dns_label(text(name)):
+                        yield Problem((*base, *path, "namespaces", index), f"the namespace {short(text(name))} {wrong}")
+
+
+def _label_keys(data: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    """Keys whose values are taken from the pod itself."""
+    selector = data.get("labelSelector")
+    taken = set(mapping(mapping(selector).get("matchLabels"))) | {
+        text(mapping(entry).get("key")) for entry in sequence(mapping(selector).get("matchExpressions"))
+    }
+    for field in ("matchLabelKeys", "mismatchLabelKeys"):
+        for index, key in enumerate(sequence(data.get(field))):
+            if selector is None:
+                yield Problem((*path, field), f"{field} needs a labelSelector", key=True)
+            if wrong := qualified_name(text(key)):
+                yield Problem((*path, field, index), f"the label key {short(text(key))} {wrong}")
+            elif field == "matchLabelKeys" and (text(key) in taken or key in sequence(data.get("mismatchLabelKeys"))):
+                yield Problem((*path, field, index), f"the label key {short(text(key))} is selected by already")
 
 
 def _requirement(data: Mapping[str, Any], path: Path, *, required: bool) -> Iterator[Problem]:
@@ -206,3 +234,4 @@ def topology_spread(pod: Pod, _context: Context) -> Iterator[Problem]:
         if key and action and (key, action) in seen:
             yield Problem(path, f"two constraints have the topology key {short(key)} and the action {action}")
         seen.add((key, action))
+        yield from _label_keys(data, path)

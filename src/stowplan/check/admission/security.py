@@ -10,10 +10,8 @@ from stowplan.check.admission._register import CORE, Context, Problem, container
 from stowplan.check.admission._syntax import (
     dns_subdomain,
     integer,
-    is_ip,
     local_path,
     short,
-    text,
     walk,
 )
 from stowplan.check.objects import Container, Pod, containers, mapping, sequence
@@ -23,6 +21,7 @@ _MAX_ID = 2**31 - 1
 _SYSCTL = re.compile(r"([a-z0-9]([-_a-z0-9]*[a-z0-9])?[./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?\Z")
 _IPC_SYSCTLS = ("kernel.shm", "kernel.msg", "fs.mqueue.")
 _HOST_NETWORK_WITH_USERS = 35
+_SELINUX_MOUNTS = 37
 _SERVERS, _SEARCHES, _SEARCH_CHARACTERS = 3, 32, 2048
 
 
@@ -51,6 +50,28 @@ def privilege_escalation(container: Container, _pod: Pod, _context: Context) -> 
             "allowPrivilegeEscalation: false contradicts the capability CAP_SYS_ADMIN",
             "remove one of them",
         )
+
+
+@pod_check(
+    "M422",
+    reason="The API server refuses an unmasked /proc without user namespaces, an SELinux policy behind a gate, and impossible names of Windows.",
+    source=f"{CORE}: ValidateSecurityContext and validateWindowsSecurityContextOptions.",
+    bad=pod("securityContext: {procMount: Unmasked}"),
+    good=pod("securityContext: {procMount: Unmasked}", "hostUsers: false"),
+)
+def special_contexts(pod: Pod, context: Context) -> Iterator[Problem]:
+    """Rare security settings have what they need."""
+    own = mapping(pod.spec.get("securityContext"))
+    if own.get("seLinuxChangePolicy") == "MountOption" and context.minor < _SELINUX_MOUNTS:
+        place = (*pod.spec_path, "securityContext", "seLinuxChangePolicy")
+        yield Problem(place, f"Kubernetes 1.{context.minor} takes only Recursive here")
+    for data, base in [(pod.spec, pod.spec_path), *((c.data, c.path) for c in containers(pod))]:
+        settings, path = mapping(data.get("securityContext")), (*base, "securityContext")
+        if settings.get("procMount") == "Unmasked" and pod.spec.get("hostUsers") is not False:
+            yield Problem((*path, "procMount"), "procMount: Unmasked needs hostUsers: false of the pod")
+        name = mapping(settings.get("windowsOptions")).get("gmsaCredentialSpecName")
+        if isinstance(name, str) and (wrong := dns_subdomain(name)):
+            yield Problem((*path, "windowsOptions", "gmsaCredentialSpecName"), f"the name {short(name)} {wrong}")
 
 
 @pod_check(
@@ -88,7 +109,9 @@ def profiles(pod: Pod, _context: Context) -> Iterator[Problem]:
         for field in ("seccompProfile", "appArmorProfile"):
             profile = mapping(mapping(data.get("securityContext")).get(field))
             path, file = (*base, "securityContext", field), profile.get("localhostProfile")
-            if profile.get("type") == "Localhost" and file is None:
+            if profile.get("type") == "":
+                yield Problem((*path, "type"), f"the type of {field} is empty")
+            elif profile.get("type") == "Localhost" and file is None:
                 yield Problem(path, f"{field} of type Localhost has no localhostProfile")
             elif profile.get("type") in ("RuntimeDefault", "Unconfined") and file is not None:
                 yield Problem(
@@ -164,50 +187,6 @@ def own_users(pod: Pod, context: Context) -> Iterator[Problem]:
                 f"{field} contradicts hostUsers: false",
                 "remove one of them",
             )
-
-
-@pod_check(
-    "M166",
-    reason="The API server refuses DNS settings without a server where they are the only ones, and lists that no resolver can hold.",
-    source=f"{CORE}: validatePodDNSConfig.",
-    bad=pod(spec='dnsPolicy: "None"'),
-    good=pod(spec='dnsPolicy: "None"\ndnsConfig:\n  nameservers: [10.0.0.10]'),
-)
-def dns_settings(pod: Pod, _context: Context) -> Iterator[Problem]:
-    """DNS settings have servers where needed, and short enough lists."""
-    config, path = mapping(pod.spec.get("dnsConfig")), (*pod.spec_path, "dnsConfig")
-    servers, searches = sequence(config.get("nameservers")), sequence(config.get("searches"))
-    if pod.spec.get("dnsPolicy") == "None" and not servers:
-        yield Problem((*pod.spec_path, "dnsPolicy"), "dnsPolicy None needs dnsConfig with a name server")
-    if len(servers) > _SERVERS:
-        yield Problem(
-            (*path, "nameservers"),
-            f"{len(servers)} name servers are given, at most {_SERVERS} are allowed",
-        )
-    if len(searches) > _SEARCHES or len(" ".join(text(s) for s in searches)) > _SEARCH_CHARACTERS:
-        message = f"the search list is longer than {_SEARCHES} domains or {_SEARCH_CHARACTERS:,} characters"
-        yield Problem((*path, "searches"), message)
-    for index, server in enumerate(servers):
-        if isinstance(server, str) and not is_ip(server):
-            yield Problem((*path, "nameservers", index), f"{short(server)} is not an IP address")
-
-
-@pod_check(
-    "M167",
-    reason="The API server refuses host aliases that are no IP address or name no host.",
-    source=f"{CORE}: ValidateHostAliases.",
-    bad=pod(spec="hostAliases:\n  - {ip: node-1, hostnames: [storage]}"),
-    good=pod(spec="hostAliases:\n  - {ip: 10.0.0.7, hostnames: [storage]}"),
-)
-def host_aliases(pod: Pod, _context: Context) -> Iterator[Problem]:
-    """Host aliases map an IP address to host names."""
-    for index, item in enumerate(sequence(pod.spec.get("hostAliases"))):
-        path, address = (*pod.spec_path, "hostAliases", index), mapping(item).get("ip")
-        if isinstance(address, str) and not is_ip(address):
-            yield Problem((*path, "ip"), f"{short(address)} is not an IP address")
-        for name, inner in walk(item, ("hostnames", "*")):
-            if isinstance(name, str) and (wrong := dns_subdomain(name)):
-                yield Problem((*path, *inner), f"the host name {short(name)} {wrong}")
 
 
 @pod_check(

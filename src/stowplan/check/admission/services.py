@@ -43,7 +43,7 @@ def _ports(item: Object) -> Iterator[tuple[Mapping[str, Any], Path]]:
 def has_ports(item: Object, _context: Context) -> Iterator[Problem]:
     """A Service has ports, unless it is headless or an external name."""
     headless = item.spec.get("clusterIP") == "None" or "None" in sequence(item.spec.get("clusterIPs"))[:1]
-    if "spec" in item.data and not item.spec.get("ports") and not headless and item.spec.get("type") != "ExternalName":
+    if not item.spec.get("ports") and not headless and item.spec.get("type") != "ExternalName":
         yield Problem(("spec",), "the Service has no ports", "list its ports, or set clusterIP: None")
 
 
@@ -64,8 +64,8 @@ def port_values(item: Object, _context: Context) -> Iterator[Problem]:
         if target not in ("", 0) and (wrong := port_number_or_name(target)):
             hint = "write the number without quotes" if isinstance(target, str) and target.isdigit() else ""
             yield Problem((*path, "targetPort"), wrong, hint)
-        protocol = text(port.get("appProtocol"))
-        if protocol and (wrong := qualified_name(protocol)):
+        protocol = port.get("appProtocol")
+        if isinstance(protocol, str) and (wrong := qualified_name(protocol)):
             yield Problem((*path, "appProtocol"), f"appProtocol {short(protocol)} {wrong}")
 
 
@@ -138,12 +138,15 @@ def fields_of_type(item: Object, _context: Context) -> Iterator[Problem]:
 
 
 def _balancer(spec: Mapping[str, Any], kind: str) -> Iterator[Problem]:
+    name = spec.get("loadBalancerClass")
+    if isinstance(name, str) and kind == "LoadBalancer" and (wrong := qualified_name(name)):
+        yield Problem(("spec", "loadBalancerClass"), f"the class {short(name)} {wrong}")
     for field in _BALANCER_FIELDS:
-        if kind in ("ClusterIP", "NodePort", "ExternalName") and spec.get(field) not in (None, [], ""):
+        if kind in ("ClusterIP", "NodePort", "ExternalName") and spec.get(field) not in (None, []):
             yield Problem(("spec", field), f"{field} is allowed only with type LoadBalancer", key=True)
     for value, path in walk(spec, ("loadBalancerSourceRanges", "*")):
-        if isinstance(value, str) and ip_network(value.strip()) is None:
-            yield Problem(("spec", *path), f"{short(value)} is not a block of IP addresses such as 10.0.0.0/8")
+        if ip_network(text(value).strip()) is None:
+            yield Problem(("spec", *path), f"{short(text(value))} is not a block of IP addresses such as 10.0.0.0/8")
 
 
 def _traffic(spec: Mapping[str, Any], kind: str) -> Iterator[Problem]:
@@ -157,9 +160,10 @@ def _traffic(spec: Mapping[str, Any], kind: str) -> Iterator[Problem]:
             f"externalTrafficPolicy is not allowed with type {kind}",
             "remove it",
         )
-    if integer(spec.get("healthCheckNodePort")) and (
-        kind != "LoadBalancer" or spec.get("externalTrafficPolicy") != "Local"
-    ):
+    port = integer(spec.get("healthCheckNodePort"))
+    if port and not 1 <= port <= MAX_PORT:
+        yield Problem(("spec", "healthCheckNodePort"), f"{port} is not a port: expected 1 to {MAX_PORT}")
+    if port and (kind != "LoadBalancer" or spec.get("externalTrafficPolicy") != "Local"):
         message = "healthCheckNodePort needs type LoadBalancer and externalTrafficPolicy: Local"
         yield Problem(("spec", "healthCheckNodePort"), message)
 
@@ -178,9 +182,11 @@ def _external_name(spec: Mapping[str, Any]) -> Iterator[Problem]:
 @object_check(
     "M184",
     "Service",
-    reason="The API server refuses a selector that no label can meet, and settings of session affinity without the affinity.",
+    reason="The API server refuses a selector that no label can meet, and a session affinity of no time or of more than a day.",
     source=_SOURCE,
-    bad=service("sessionAffinityConfig:\n  clientIP: {timeoutSeconds: 600}\nports:\n  - {port: 80}"),
+    bad=service(
+        "sessionAffinity: ClientIP\nsessionAffinityConfig:\n  clientIP: {timeoutSeconds: 0}\nports:\n  - {port: 80}"
+    ),
     good=service(
         "sessionAffinity: ClientIP\nsessionAffinityConfig:\n  clientIP: {timeoutSeconds: 600}\nports:\n  - {port: 80}"
     ),
@@ -193,12 +199,6 @@ def selector_and_affinity(item: Object, _context: Context) -> Iterator[Problem]:
         if wrong:
             yield Problem(("spec", "selector", key), f"the label '{key}: {value}' {wrong}", key=True)
     config = spec.get("sessionAffinityConfig")
-    if config is not None and (spec.get("sessionAffinity") or "None") == "None":
-        yield Problem(
-            ("spec", "sessionAffinityConfig"),
-            "sessionAffinityConfig needs sessionAffinity: ClientIP",
-            key=True,
-        )
     seconds = integer(mapping(mapping(config).get("clientIP")).get("timeoutSeconds"))
     if seconds is not None and spec.get("sessionAffinity") == "ClientIP" and not 1 <= seconds <= _AFFINITY_SECONDS:
         path = ("spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds")

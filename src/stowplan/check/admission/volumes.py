@@ -12,15 +12,19 @@ from stowplan.check.admission._syntax import (
     integer,
     local_path,
     quantity,
+    repeats,
     short,
     text,
     walk,
 )
+from stowplan.check.admission._volume_sources import source_problems
 from stowplan.check.admission.environment import field_path_problem, resource_field_problem
 from stowplan.check.objects import Path, Pod, mapping, sequence
 
 _SOURCE = f"{CORE}: ValidateVolumes and validateVolumeSource."
 _MAX_MODE = 0o777
+_BEHIND_GATES = {"clusterTrustBundle", "podCertificate"}  # dropped where they are off
+_SHORTEST_TOKEN, _LONGEST_TOKEN = 600, 2**32
 
 
 def volumes(pod: Pod) -> Iterator[tuple[Mapping[str, Any], Path]]:
@@ -37,9 +41,12 @@ def volumes(pod: Pod) -> Iterator[tuple[Mapping[str, Any], Path]]:
     bad=pod(spec="volumes:\n  - {name: shm, emptyDir: {}}\n  - {name: shm, emptyDir: {}}"),
     good=pod(spec="volumes:\n  - {name: shm, emptyDir: {}}\n  - {name: tmp, emptyDir: {}}"),
 )
-def volume_names(pod: Pod, _context: Context) -> Iterator[Problem]:
+def volume_names(pod: Pod, context: Context) -> Iterator[Problem]:
     """Names of volumes are DNS labels and differ."""
     seen: set[str] = set()
+    for value, path in walk(context.item.data, ("spec", "volumeClaimTemplates", "*", "metadata", "name")):
+        if context.item.kind == "StatefulSet" and (wrong := dns_label(text(value))):
+            yield Problem(path, f"the volume name {short(text(value))} {wrong}")
     for volume, path in volumes(pod):
         name = volume.get("name")
         if not isinstance(name, str):
@@ -71,37 +78,28 @@ def one_source(pod: Pod, _context: Context) -> Iterator[Problem]:
             )
 
 
-_NEEDED: dict[str, tuple[str, ...]] = {
-    "configMap": ("name",),
-    "csi": ("driver",),
-    "hostPath": ("path",),
-    "nfs": ("server", "path"),
-    "persistentVolumeClaim": ("claimName",),
-    "secret": ("secretName",),
-}
-
-
 @pod_check(
     "M142",
-    reason="The API server refuses a volume source that does not say which object or path it means.",
+    reason="The API server refuses a volume source that does not say which object or path it means, or goes up with '..'.",
     source=_SOURCE,
     bad=pod(spec="volumes:\n  - {name: config, configMap: {defaultMode: 420}}"),
     good=pod(spec="volumes:\n  - {name: config, configMap: {name: engine}}"),
 )
 def source_needs(pod: Pod, _context: Context) -> Iterator[Problem]:
-    """A volume source names its object or path."""
+    """A volume source names its object or a possible path."""
     for volume, path in volumes(pod):
-        for kind, fields in _NEEDED.items():
-            source = volume.get(kind)
-            if not isinstance(source, Mapping):
-                continue
-            for field in fields:
-                if source.get(field) in (None, ""):
-                    yield Problem((*path, kind), f"the {kind} volume has no {field}")
-        address = text(mapping(volume.get("nfs")).get("path"))
-        if address and not address.startswith("/"):
-            yield Problem((*path, "nfs", "path"), f"the path {short(address)} is not absolute")
+        yield from source_problems(volume, path)
+        for name, inner in repeats(_projected_paths(volume)):
+            yield Problem((*path, *inner), f"two files of the volume have the path {short(text(name))}")
+        for token, inner in walk(volume, ("projected", "sources", "*", "serviceAccountToken")):
+            if isinstance(token, Mapping):
+                yield from _token(token, (*path, *inner))
         for source, inner in walk(volume, ("projected", "sources", "*")):
+            given = [k for k, value in mapping(source).items() if value is not None and k not in _BEHIND_GATES]
+            if len(given) > 1:
+                yield Problem(
+                    (*path, *inner), f"the entry has {len(given)} sources, one is allowed: {', '.join(given)}"
+                )
             for kind in ("configMap", "secret"):
                 if isinstance(mapping(source).get(kind), Mapping) and source[kind].get("name") in (
                     None,
@@ -110,19 +108,19 @@ def source_needs(pod: Pod, _context: Context) -> Iterator[Problem]:
                     yield Problem((*path, *inner, kind), f"the projected {kind} has no name")
 
 
-@pod_check(
-    "M143",
-    reason="The API server refuses a path of the host with '..' in it.",
-    source=f"{CORE}: validateHostPathVolumeSource.",
-    bad=pod(spec="volumes:\n  - {name: models, hostPath: {path: /data/../etc}}"),
-    good=pod(spec="volumes:\n  - {name: models, hostPath: {path: /data/models}}"),
-)
-def host_path(pod: Pod, _context: Context) -> Iterator[Problem]:
-    """A path of the host has no '..'."""
-    for volume, path in volumes(pod):
-        value = text(mapping(volume.get("hostPath")).get("path"))
-        if ".." in value.split("/"):
-            yield Problem((*path, "hostPath", "path"), f"the host path {short(value)} contains '..'")
+def _projected_paths(volume: Mapping[str, Any]) -> Iterator[tuple[Any, Path]]:
+    yield from walk(volume, ("projected", "sources", "*", "serviceAccountToken", "path"))
+    for kind in ("configMap", "secret", "downwardAPI"):
+        yield from walk(volume, ("projected", "sources", "*", kind, "items", "*", "path"))
+
+
+def _token(token: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    if wrong := "is empty" if not token.get("path") else local_path(text(token["path"])):
+        yield Problem((*path, "path"), f"the path of the token {wrong}")
+    seconds = integer(token.get("expirationSeconds"))
+    if seconds is not None and not _SHORTEST_TOKEN <= seconds <= _LONGEST_TOKEN:
+        message = f"expirationSeconds {seconds} is not in the range {_SHORTEST_TOKEN} to {_LONGEST_TOKEN}"
+        yield Problem((*path, "expirationSeconds"), message)
 
 
 @pod_check(

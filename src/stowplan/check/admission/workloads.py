@@ -12,7 +12,7 @@ from stowplan.check.objects import Object, Path, Pod, mapping, sequence
 
 _SETS = "Deployment ReplicaSet StatefulSet DaemonSet"
 _PERCENT_LIMIT = 100
-_STATEFUL_SET_STEPS = 35  # before that, maxUnavailable of a StatefulSet is dropped unless a gate is on
+_STATEFUL_SET_STEPS = 37  # before that, maxUnavailable of a StatefulSet is dropped unless a gate is on
 
 
 def selects(selector: object, labels: Mapping[str, Any]) -> bool | None:
@@ -196,9 +196,12 @@ def stateful_set_strategy(item: Object, context: Context) -> Iterator[Problem]:
 )
 def counts_of_workload(item: Object, _context: Context) -> Iterator[Problem]:
     """Counts are not negative, and progressDeadlineSeconds exceeds minReadySeconds."""
+    first = integer(mapping(item.spec.get("ordinals")).get("start"))
+    if first is not None and first < 0:
+        yield Problem(("spec", "ordinals", "start"), f"start {first} is negative")
     for field in ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
         number = integer(item.spec.get(field))
-        if number is not None and number < 0:
+        if number is not None and number < 0 and (item.kind, field) != ("StatefulSet", "revisionHistoryLimit"):
             yield Problem(("spec", field), f"{field} {number} is negative")
     if item.kind != "Deployment" or not item.api_version.endswith("/v1"):
         return

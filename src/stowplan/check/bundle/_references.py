@@ -69,7 +69,7 @@ def all_pods_known(bundle: Bundle) -> bool:
     for item in bundle.objects:
         if item.kind in _OTHER_POD_MAKERS:
             return False
-        if not known.is_built_in_group(item.api_version) and item.group not in _GROUPS_WITHOUT_PODS:
+        if not known.is_impossible(item.api_version) and item.group not in _GROUPS_WITHOUT_PODS:
             return False
     return True
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cel_expr_python import cel
 
 _RULES = "x-kubernetes-validations"
-_EXTENSIONS = ("bindings", "encoders", "math", "optional", "regex", "sets", "strings", "two-var-comprehensions")
+EXTENSIONS = ("bindings", "encoders", "math", "optional", "regex", "sets", "strings", "two-var-comprehensions")
 _LONGEST = 120  # characters of a rule that a message shows
 _NAMES_OF_METADATA = ("name", "generateName")
 _ESCAPES = {"__": "__underscores__", ".": "__dot__", "-": "__dash__", "/": "__slash__"}
@@ -172,7 +172,7 @@ class _Library:
         self._changed = self._environment({"self": cel.Type.DYN, "oldSelf": cel.Type.DYN}, more)
 
     def _environment(self, variables: dict[str, Any], functions: Any) -> cel.Env:
-        config = self._cel.NewEnvConfigFromYaml("extensions:\n" + "".join(f"- name: {name}\n" for name in _EXTENSIONS))
+        config = self._cel.NewEnvConfigFromYaml("extensions:\n" + "".join(f"- name: {name}\n" for name in EXTENSIONS))
         return self._cel.NewEnv(config=config, variables=variables, functions=list(functions))
 
     def _extract(self, text: str, pattern: str) -> list[str]:
