@@ -1,0 +1,140 @@
+"""An architecture in, the full list of its modules out: every name in every spelling, with class, part and format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+from stowplan.fit.expression import evaluate
+from stowplan.fit.weights import layer_set
+from stowplan.profiles.variant import Architecture, Block, Draft, Stack, Storage, Tensor
+
+NATIVE = "native"
+_WEIGHT = ".weight"
+_TABLES = frozenset({"embed"})
+"""Parts and classes whose matrices are looked up and not multiplied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One module that holds a tensor; its name is the tensor's without `.weight`."""
+
+    name: str
+    template: str
+    """The name with `{layer}` and `{copy}` in place of numbers."""
+    key: str
+    """`class.part`, or `draft.part`."""
+    storage: Storage
+    linear: bool
+    """It is a matrix that is multiplied: what quantizers speak of."""
+    expert: bool
+
+    @property
+    def tensor_class(self) -> str:
+        """The class without the part."""
+        return self.key.partition(".")[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Modules:
+    """Every module of an architecture with one draft module."""
+
+    architecture: Architecture
+    draft: Draft | None
+
+    @cached_property
+    def all(self) -> tuple[Module, ...]:
+        """In the order of the layers' descriptions."""
+        stacks = [*self.architecture.stacks, *(self.architecture.drafts[self.draft] if self.draft else ())]
+        main = len(self.architecture.stacks)
+        return tuple(m for i, stack in enumerate(stacks) for m in _of_stack(self.architecture, stack, draft=i >= main))
+
+    @cached_property
+    def linears(self) -> tuple[Module, ...]:
+        """Those that quantizers speak of."""
+        return tuple(module for module in self.all if module.linear)
+
+    @cached_property
+    def spelled(self) -> Mapping[str, Mapping[str, Module]]:
+        """Spelling to name to module; a module that a spelling does not hold is missing there."""
+        others = {name: dict(self._spelled(name)) for name in self.architecture.spellings}
+        return {NATIVE: {module.name: module for module in self.all}, **others}
+
+    def _spelled(self, family: str) -> Iterator[tuple[str, Module]]:
+        without = self.architecture.spellings[family].without
+        for module in self.all:
+            if module.tensor_class not in without:
+                yield spell(self.architecture, family, module.name), module
+
+
+def spell(architecture: Architecture, family: str, name: str) -> str:
+    """A native name (or template of one) as another family of programs writes it."""
+    for pattern, to in _renames(architecture, family):
+        name = pattern.sub(to, name)
+    return name
+
+
+@lru_cache(maxsize=64)
+def _compiled(steps: tuple[tuple[str, str], ...]) -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple((re.compile(pattern), to) for pattern, to in steps)
+
+
+def _renames(architecture: Architecture, family: str) -> tuple[tuple[re.Pattern[str], str], ...]:
+    if family == NATIVE:
+        return ()
+    return _compiled(tuple((step.pattern, step.to) for step in architecture.spellings[family].renames))
+
+
+def _of_stack(architecture: Architecture, stack: Stack, *, draft: bool) -> Iterator[Module]:
+    layers = evaluate(stack.layers, architecture.numbers)
+    for name in stack.blocks:
+        block = architecture.blocks[name]
+        numbers = layer_set(architecture, stack.where[name], layers) if name in stack.where else range(layers)
+        for tensor in block.tensors:
+            yield from _of_tensor(architecture, stack.prefix, block, tensor, numbers, draft=draft)
+
+
+def _of_tensor(
+    architecture: Architecture,
+    prefix: str,
+    block: Block,
+    tensor: Tensor,
+    layers: tuple[int, ...] | range,
+    *,
+    draft: bool,
+) -> Iterator[Module]:
+    template = (prefix + tensor.name).removesuffix(_WEIGHT)
+    key = f"{'draft' if draft else block.tensor_class}.{tensor.part}"
+    matrix = tensor.name.endswith(_WEIGHT) and len(tensor.shape) > 1
+    linear = matrix and not {block.tensor_class, tensor.part} & _TABLES
+    for layer in layers:
+        in_layer = template.replace("{layer}", str(layer))
+        for copy in range(evaluate(tensor.copies, architecture.numbers)):
+            name = in_layer.replace("{copy}", str(copy))
+            yield Module(name, template, key, tensor.storage, linear, expert=tensor.split == "expert")
+
+
+@lru_cache(maxsize=32)
+def _modules(key: _Key) -> Modules:
+    return Modules(key.architecture, key.draft)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Key:
+    """Hashable by identity: an architecture is one frozen file."""
+
+    architecture: Architecture
+    draft: Draft | None
+
+    def __hash__(self) -> int:
+        return hash((id(self.architecture), self.draft))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and (self.architecture is other.architecture, self.draft) == (True, other.draft)
+
+
+def modules(architecture: Architecture, draft: Draft | None) -> Modules:
+    """Every module of an architecture; computed once."""
+    return _modules(_Key(architecture, draft))
