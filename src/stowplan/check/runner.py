@@ -8,6 +8,7 @@ from typing import Any
 from stowplan.catalog import Catalog
 from stowplan.check.kubernetes_schema import SchemaError, minors_serving, schemas
 from stowplan.check.objects import Advertised, Bundle, Object
+from stowplan.check.quantization import is_quantization_file
 from stowplan.check.registry import all_checks
 from stowplan.diagnostics import Diagnostic
 from stowplan.located_yaml import Document
@@ -44,8 +45,10 @@ def check_bundle(
     beside = [d for d in documents if is_plan(d.data)]
     if beside:
         plan, documents = plan or beside[0].data, [d for d in documents if d not in beside]
+    others = [d for d in documents if catalog and is_quantization_file(d.data, catalog)]
+    documents = [d for d in documents if d not in others]
     found = [_not_an_object(d) for d in documents if d.data is not None and not isinstance(d.data, Mapping)]
-    bundle = Bundle(tuple(objects_of(documents)), minor, plan, catalog, advertised)
+    bundle = Bundle(tuple(objects_of(documents)), minor, plan, catalog, advertised, tuple(others))
     for item in bundle.objects:
         found += _schema(item, minor)
     for check in all_checks():

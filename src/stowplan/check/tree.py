@@ -11,6 +11,7 @@ from stowplan.check.advertised import FILE, read_advertised
 from stowplan.check.kubernetes_schema import MINORS
 from stowplan.check.objects import Advertised, mapping
 from stowplan.check.profiles import check_profile
+from stowplan.check.quantization import is_quantization_file
 from stowplan.check.runner import check_bundle, is_plan
 from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.located_yaml import Document, read_bytes, read_file
@@ -145,7 +146,7 @@ def _check_documents(
             plan = plan or data
         elif isinstance(data, Mapping) and data.get("apiVersion") == API_VERSION:
             found += check_profile(document, catalog)
-        elif _is_object(data):
+        elif _is_object(data) or is_quantization_file(data, catalog):
             manifests.append(document)
     found = list(dict.fromkeys(found))  # a broken profile is met again wherever another names it
     return found + check_bundle(manifests, version, plan, catalog, advertised)

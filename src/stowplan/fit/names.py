@@ -27,6 +27,8 @@ class Module:
     key: str
     """`class.part`, or `draft.part`."""
     storage: Storage
+    layer: int
+    copy: int
     linear: bool
     """It is a matrix that is multiplied: what quantizers speak of."""
     expert: bool
@@ -64,9 +66,17 @@ class Modules:
 
     def _spelled(self, family: str) -> Iterator[tuple[str, Module]]:
         without = self.architecture.spellings[family].without
+        templates: dict[str, str] = {}
         for module in self.all:
             if module.tensor_class not in without:
-                yield spell(self.architecture, family, module.name), module
+                if module.template not in templates:
+                    templates[module.template] = spell(self.architecture, family, module.template)
+                yield filled(templates[module.template], module.layer, module.copy), module
+
+
+def filled(template: str, layer: int, copy: int) -> str:
+    """A name with its numbers."""
+    return template.replace("{layer}", str(layer)).replace("{copy}", str(copy))
 
 
 def spell(architecture: Architecture, family: str, name: str) -> str:
@@ -110,10 +120,9 @@ def _of_tensor(
     matrix = tensor.name.endswith(_WEIGHT) and len(tensor.shape) > 1
     linear = matrix and not {block.tensor_class, tensor.part} & _TABLES
     for layer in layers:
-        in_layer = template.replace("{layer}", str(layer))
         for copy in range(evaluate(tensor.copies, architecture.numbers)):
-            name = in_layer.replace("{copy}", str(copy))
-            yield Module(name, template, key, tensor.storage, linear, expert=tensor.split == "expert")
+            name = filled(template, layer, copy)
+            yield Module(name, template, key, tensor.storage, layer, copy, linear, expert=tensor.split == "expert")
 
 
 @lru_cache(maxsize=32)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from stowplan.profiles.accuracy import Accuracy
 from stowplan.profiles.fact import Items, Model, Name, Settings, Sourced, Text
+from stowplan.profiles.hardware import NumberFormat
 from stowplan.profiles.variant import Draft, Storage
 
 KEEPS = ("float", "source")
@@ -68,6 +69,8 @@ class Choice(Model):
 
     path: Text
     values: Items[Text]
+    beside: str = ""
+    """Only in files that have this path too."""
     reason: Text
 
 
@@ -75,6 +78,9 @@ class Needed(Model):
     """A key that the program's parser does not ask for, and without which it does nothing useful."""
 
     path: Text
+    beside: str = ""
+    """Only in files where something of this path has one of `values`; `*` goes over the items of a list."""
+    values: Items[Text] = ()
     reason: Text
 
 
@@ -84,6 +90,8 @@ class Pair(Model):
     activation: Text
     weight: Text
     emits: Text
+    computes: NumberFormat | None = None
+    """The format that a chip must have for it."""
 
 
 class Fixed(Sourced):
@@ -103,11 +111,17 @@ class Foreign(Sourced):
     dialect: Name
     """The way in which its rules are written; the reader of that name reads it."""
     recognised_by: Items[Items[Text]]
-    """Paths that such a file has: all of one of these groups."""
+    """Paths that such a file has: all of one of these groups; a key may be a pattern."""
+    models: str = ""
+    """Path of the names of the models that it is for."""
+    suffixes: Items[Text] = ()
+    """What stands behind a module's name in a pattern of it."""
     choices: Items[Choice] = ()
     needed: Items[Needed] = ()
     pairs: Items[Pair] = ()
     fixed: Items[Fixed] = ()
+    complete: str = ""
+    """Why each matrix must have an entry of its own; empty: what is not named is kept."""
 
 
 class Run(Sourced):
@@ -140,6 +154,6 @@ class QuantizerSpec(Sourced):
     """What becomes of a class that a policy does not name."""
     policies: Items[Policy]
     run: Run | None
-    foreign: Foreign | None = None
+    foreign: Items[Foreign] = ()
     read_by: dict[Name, Text] = {}
     """Engine to its loader that reads what this program writes."""

@@ -155,6 +155,8 @@ class Architecture(Sourced):
     blocks: dict[Symbol, Block]
     stacks: Items[Stack]
     drafts: dict[Draft, Items[Stack]] = {}
+    fused: Items[Items[Text]] = ()
+    """Modules of one layer that engines read as one: ends of their native names; all have one format."""
     spellings: dict[Name, Spelling] = {}
     """By family of programs; the names of the tensors here are the native ones."""
     kv: KvCache
