@@ -15,7 +15,12 @@ def needed(spec: Any) -> Iterator[tuple[str, str, Path_]]:
     """Kind, name and place of each file that is looked up wherever this one is used."""
     if isinstance(spec, ServerSpec):
         yield "Chip", spec.chip, ("chip",)
-    elif isinstance(spec, VariantSpec) and spec.architecture_of:
-        yield "Variant", spec.architecture_of, ("architectureOf",)
+    elif isinstance(spec, VariantSpec):
+        if spec.architecture_of:
+            yield "Variant", spec.architecture_of, ("architectureOf",)
+        for index, checkpoint in enumerate(spec.checkpoints):
+            for field, name in (("converted", checkpoint.converted), ("madeBy", checkpoint.made_by)):
+                if name:
+                    yield "Quantizer", name, ("checkpoints", index, field)
     elif isinstance(spec, EngineSpec) and spec.extends:
         yield "Engine", spec.extends, ("extends",)

@@ -36,8 +36,8 @@ def made_with(pairing: Pairing, checkpoint: Checkpoint) -> Toolchain | None:
     if name is None or checkpoint.policy is None:
         return None
     spec = pairing.catalog.quantizers[name]
-    policy = next(policy for policy in spec.policies if policy.id == checkpoint.policy)
-    return name, spec, policy
+    policy = spec.policy(checkpoint.policy)
+    return (name, spec, policy) if policy else None
 
 
 def said_of(policy: Policy, tensor_class: str, part: str, *, unnamed: str) -> str:

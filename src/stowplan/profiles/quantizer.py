@@ -105,10 +105,13 @@ class Fixed(Sourced):
     reason: Text
 
 
+Dialect = Literal["process-list", "scheme-groups", "ordered-rules", "layer-overrides", "layer-table", "tensor-map"]
+
+
 class Foreign(Sourced):
     """How a file of this program is recognised and read, whoever wrote it."""
 
-    dialect: Name
+    dialect: Dialect
     """The way in which its rules are written; the reader of that name reads it."""
     recognised_by: Items[Items[Text]]
     """Paths that such a file has: all of one of these groups; a key may be a pattern."""
@@ -157,3 +160,7 @@ class QuantizerSpec(Sourced):
     foreign: Items[Foreign] = ()
     read_by: dict[Name, Text] = {}
     """Engine to its loader that reads what this program writes."""
+
+    def policy(self, id: str) -> Policy | None:  # noqa: A002 - the word of the files
+        """The policy of that id."""
+        return next((policy for policy in self.policies if policy.id == id), None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from stowplan.check.objects import Path, mapping, sequence
 from stowplan.check.quantization.rules import Pattern, Rule, Rules, pair, patterns, scheme_format
-from stowplan.profiles.quantizer import Foreign, QuantizerSpec
+from stowplan.profiles.quantizer import Dialect, Foreign, QuantizerSpec
 
 _UNTOUCHED = ("FLOAT", "float")
 
@@ -152,7 +152,7 @@ def _tensor_map(data: Mapping[str, Any], _spec: QuantizerSpec, foreign: Foreign)
     return Rules(tuple(found), tuple(kept), exact=True)
 
 
-DIALECTS: Mapping[str, Callable[[Mapping[str, Any], QuantizerSpec, Foreign], Rules]] = {
+DIALECTS: Mapping[Dialect, Callable[[Mapping[str, Any], QuantizerSpec, Foreign], Rules]] = {
     "process-list": _process_list,
     "scheme-groups": _scheme_groups,
     "ordered-rules": _ordered_rules,
