@@ -133,7 +133,7 @@ def test_a_policy_is_the_published_one_module_by_module(quantizer: str, policy: 
     architecture, spec = catalog.architecture(published.variant), catalog.quantizers[quantizer]
     said, model = spec.policy(policy), modules(architecture, published.draft)
     assert said and spec.patterns
-    named = one_of_each(model.spelled[spec.patterns.spelling], architecture.numbers["experts"])
+    named = one_of_each(model.spelled(spec.patterns.spelling), architecture.numbers["experts"])
     wanted: dict[str, set[str]] = {name: set() for name in named}
     for scheme, include, exclude in published.rules:
         for name in named:
@@ -158,7 +158,7 @@ def test_rendered_patterns_name_each_module_of_their_scheme_and_no_other(
     said = spec.policy(policy)
     assert said and spec.patterns
     model = modules(architecture, published.draft)
-    named = one_of_each(model.spelled[spec.patterns.spelling], architecture.numbers["experts"])
+    named = one_of_each(model.spelled(spec.patterns.spelling), architecture.numbers["experts"])
     for rule in rules(architecture, published.draft, spec, said).values():
         meant = {module.name for module in rule.modules}
         bare = [pattern.removeprefix("*") if spec.patterns.prefix == "*" else pattern for pattern in rule.patterns]
@@ -170,7 +170,7 @@ def test_rendered_patterns_name_each_module_of_their_scheme_and_no_other(
 def test_each_spelling_has_a_name_of_its_own_for_each_module(variant: str, catalog: Catalog) -> None:
     architecture = catalog.architecture(variant)
     model = modules(architecture, catalog.variants[variant].native.draft)
-    held = {name: len(named) for name, named in model.spelled.items()}
+    held = {name: len(model.spelled(name)) for name in model.spellings}
     drafts = sum(module.tensor_class == "draft" for module in model.all)
     assert held == {"native": len(model.all), "transformers": len(model.all) - drafts, "runtime": len(model.all)}
     assert len(model.linears) > 3 * architecture.numbers["layers"] * architecture.numbers["experts"]

@@ -49,9 +49,17 @@ class Modules:
     @cached_property
     def all(self) -> tuple[Module, ...]:
         """In the order of the layers' descriptions."""
+        return tuple(self._listed(whole=True))
+
+    @cached_property
+    def sample(self) -> tuple[Module, ...]:
+        """Of the experts of a layer the first two and the last, and all the rest."""
+        return tuple(self._listed(whole=False))
+
+    def _listed(self, *, whole: bool) -> Iterator[Module]:
         stacks = [*self.architecture.stacks, *(self.architecture.drafts[self.draft] if self.draft else ())]
-        main = len(self.architecture.stacks)
-        return tuple(m for i, stack in enumerate(stacks) for m in _of_stack(self.architecture, stack, draft=i >= main))
+        for index, stack in enumerate(stacks):
+            yield from _of_stack(self.architecture, stack, draft=index >= len(self.architecture.stacks), whole=whole)
 
     @cached_property
     def linears(self) -> tuple[Module, ...]:
@@ -59,19 +67,23 @@ class Modules:
         return tuple(module for module in self.all if module.linear)
 
     @cached_property
-    def spelled(self) -> Mapping[str, Mapping[str, Module]]:
-        """Spelling to name to module; a module that a spelling does not hold is missing there."""
-        others = {name: dict(self._spelled(name)) for name in self.architecture.spellings}
-        return {NATIVE: {module.name: module for module in self.all}, **others}
+    def spellings(self) -> tuple[str, ...]:
+        """The native one first."""
+        return (NATIVE, *self.architecture.spellings)
 
-    def _spelled(self, family: str) -> Iterator[tuple[str, Module]]:
-        without = self.architecture.spellings[family].without
+    @lru_cache(maxsize=64)  # noqa: B019 - a handful of models, kept as long as the program runs
+    def spelled(self, family: str, *, whole: bool = True) -> Mapping[str, Module]:
+        """Name in that spelling to module; a module that such a model does not hold is missing."""
+        without = () if family == NATIVE else self.architecture.spellings[family].without
         templates: dict[str, str] = {}
-        for module in self.all:
-            if module.tensor_class not in without:
-                if module.template not in templates:
-                    templates[module.template] = spell(self.architecture, family, module.template)
-                yield filled(templates[module.template], module.layer, module.copy), module
+        named = {}
+        for module in self.all if whole else self.sample:
+            if module.tensor_class in without:
+                continue
+            if module.template not in templates:
+                templates[module.template] = spell(self.architecture, family, module.template)
+            named[filled(templates[module.template], module.layer, module.copy)] = module
+        return named
 
 
 def filled(template: str, layer: int, copy: int) -> str:
@@ -97,13 +109,13 @@ def _renames(architecture: Architecture, family: str) -> tuple[tuple[re.Pattern[
     return _compiled(tuple((step.pattern, step.to) for step in architecture.spellings[family].renames))
 
 
-def _of_stack(architecture: Architecture, stack: Stack, *, draft: bool) -> Iterator[Module]:
+def _of_stack(architecture: Architecture, stack: Stack, *, draft: bool, whole: bool) -> Iterator[Module]:
     layers = evaluate(stack.layers, architecture.numbers)
     for name in stack.blocks:
         block = architecture.blocks[name]
         numbers = layer_set(architecture, stack.where[name], layers) if name in stack.where else range(layers)
         for tensor in block.tensors:
-            yield from _of_tensor(architecture, stack.prefix, block, tensor, numbers, draft=draft)
+            yield from _of_tensor(architecture, stack.prefix, block, tensor, numbers, draft=draft, whole=whole)
 
 
 def _of_tensor(
@@ -114,13 +126,16 @@ def _of_tensor(
     layers: tuple[int, ...] | range,
     *,
     draft: bool,
+    whole: bool,
 ) -> Iterator[Module]:
     template = (prefix + tensor.name).removesuffix(_WEIGHT)
     key = f"{'draft' if draft else block.tensor_class}.{tensor.part}"
     matrix = tensor.name.endswith(_WEIGHT) and len(tensor.shape) > 1
     linear = matrix and not {block.tensor_class, tensor.part} & _TABLES
+    count = evaluate(tensor.copies, architecture.numbers)
+    copies = range(count) if whole else sorted({0, min(1, count - 1), count - 1})
     for layer in layers:
-        for copy in range(evaluate(tensor.copies, architecture.numbers)):
+        for copy in copies:
             name = filled(template, layer, copy)
             yield Module(name, template, key, tensor.storage, layer, copy, linear, expert=tensor.split == "expert")
 

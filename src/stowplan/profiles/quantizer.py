@@ -68,10 +68,21 @@ class Choice(Model):
     """A key of the program's files whose value decides what is read: only these are."""
 
     path: Text
+    """`*` goes over the items of a list."""
     values: Items[Text]
     beside: str = ""
     """Only in files that have this path too."""
+    optional: bool = False
+    """It may be left out."""
     reason: Text
+
+
+class Keys(Model):
+    """The keys that a mapping of the file may have; the parser lets others through, and nothing reads them."""
+
+    path: str
+    """Empty: the file itself."""
+    known: Items[Text]
 
 
 class Needed(Model):
@@ -115,12 +126,15 @@ class Foreign(Sourced):
     """The way in which its rules are written; the reader of that name reads it."""
     recognised_by: Items[Items[Text]]
     """Paths that such a file has: all of one of these groups; a key may be a pattern."""
+    not_with: Items[Text] = ()
+    """Paths that make it another program's."""
     models: str = ""
     """Path of the names of the models that it is for."""
     suffixes: Items[Text] = ()
     """What stands behind a module's name in a pattern of it."""
     choices: Items[Choice] = ()
     needed: Items[Needed] = ()
+    keys: Items[Keys] = ()
     pairs: Items[Pair] = ()
     fixed: Items[Fixed] = ()
     complete: str = ""

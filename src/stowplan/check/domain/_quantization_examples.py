@@ -64,3 +64,9 @@ def groups(**changed: str) -> str:
         "experts": r"re:.*mlp\..*(gate|up|down)_proj$",
     }
     return _GROUPS.format(**{**good, **changed})
+
+
+def plan_beside(server: str, engine: str) -> str:
+    """As much of a plan as says which chip and engine a file is for."""
+    pairing = f"{{variant: deepseek-v4-flash, server: {server}}}"
+    return f"---\napiVersion: stowplan/v1\nkind: Plan\npairing: {pairing}\nengine: {{name: {engine}}}\n"

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stowplan.check.domain._quantization_examples import groups, process_list
+from stowplan.check.domain._quantization_examples import groups, plan_beside, process_list
 from stowplan.check.objects import Bundle
 from stowplan.check.quantization.coverage import Coverage
 from stowplan.check.quantization.models import chip, coverages, loaders
 from stowplan.check.quantization.rules import Rule
 from stowplan.check.registry import Found, check
 from stowplan.fit.names import Module
-
-_PLAN = """\
----
-apiVersion: stowplan/v1
-kind: Plan
-pairing: {variant: deepseek-v4-flash, server: %s}
-engine: {name: %s}
-"""
 
 
 @check(
@@ -84,8 +76,8 @@ def _kinds(coverage: Coverage) -> dict[Rule, dict[str, Module]]:
     whole_bundle=True,
     reason="A run of hours makes weights that the chip of the plan cannot compute with.",
     source="formats of profiles/chips, each with its source",
-    bad=process_list(experts="int4", shared=', "*shared_experts*"') + _PLAN % ("atlas-850-950dt", "vllm-ascend"),
-    good=process_list() + _PLAN % ("atlas-800i-a3", "vllm-ascend"),
+    bad=process_list(experts="int4", shared=', "*shared_experts*"') + plan_beside("atlas-850-950dt", "vllm-ascend"),
+    good=process_list() + plan_beside("atlas-800i-a3", "vllm-ascend"),
 )
 def format_of_the_chip(bundle: Bundle) -> Iterator[Found]:
     """The chip of the plan computes with what a quantization file makes."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
-from stowplan.check.domain._quantization_examples import groups, process_list
+from stowplan.check.domain._quantization_examples import groups, plan_beside, process_list
 from stowplan.check.objects import Bundle
 from stowplan.check.quantization.coverage import Coverage
 from stowplan.check.quantization.models import coverages, forgotten
 from stowplan.check.registry import Found, check
 from stowplan.fit.names import Module, filled
 
-_NAMES = "the module lists of profiles/variants; transformers 5.17.0 wheel, conversion_mapping.py"
-_DRAFT = "vllm-project/llm-compressor issue 2735; vllm-project/vllm issue 44817; vllm-project/vllm-ascend pull 15387"
 _W2 = '["layers.*.ffn.experts.*.w1", "layers.*.ffn.experts.*.w2", "*.ffn.shared_experts.*", "mtp.*.ffn.experts.*"]'
 
 
@@ -22,7 +20,7 @@ _W2 = '["layers.*.ffn.experts.*.w1", "layers.*.ffn.experts.*.w2", "*.ffn.shared_
     level="domain",
     whole_bundle=True,
     reason="A pattern that names no module does nothing: what it was meant for stays as it is, and no parser says so.",
-    source=_NAMES,
+    source="the module lists of profiles/variants; transformers 5.17.0 wheel, conversion_mapping.py",
     bad=process_list(include='["*attn*", "*.atn.wq_b"]'),
     good=process_list(),
 )
@@ -40,7 +38,7 @@ def dead_pattern(bundle: Bundle) -> Iterator[Found]:
     level="domain",
     whole_bundle=True,
     reason="Checkpoint, model class and engine call the same module by three names; a program matches one of them only.",
-    source=_NAMES,
+    source="the module lists of profiles/variants; transformers 5.17.0 wheel, conversion_mapping.py",
     bad=groups(attention=r"re:.*attn\.(wq_a|wq_b|wkv|wo_a|wo_b)$"),
     good=groups(),
 )
@@ -61,7 +59,7 @@ def other_spelling(bundle: Bundle) -> Iterator[Found]:
     severity="warning",
     whole_bundle=True,
     reason="What was to be left out is quantized after all, where the pattern was misspelled; where the model has no such module it only misleads.",
-    source=_NAMES,
+    source="the module lists of profiles/variants; transformers 5.17.0 wheel, conversion_mapping.py",
     bad=process_list(exclude=', "*indexer.wgates"'),
     good=process_list(),
 )
@@ -100,7 +98,7 @@ def two_rules(bundle: Bundle) -> Iterator[Found]:
     level="domain",
     whole_bundle=True,
     reason="A draft in 16 bit beside a quantized model is several times as large as planned, and some loaders have no path for the mixture.",
-    source=_DRAFT,
+    source="vllm-project/llm-compressor issue 2735; vllm-project/vllm issue 44817; vllm-project/vllm-ascend pull 15387",
     bad=process_list(ffn='["layers.*.ffn*"]'),
     good=process_list(),
 )
@@ -160,7 +158,8 @@ def _fused(coverage: Coverage) -> Iterator[list[Module]]:
     whole_bundle=True,
     reason="A loader that looks for an entry of its own for each matrix stops at the first that has none.",
     source="vllm-project/vllm-ascend@182b75ea vllm_ascend/quantization/modelslim_config.py",
-    bad="model_quant_type: W8A8_DYNAMIC\nhc_head_fn: FLOAT\nlayers.0.attn.wq_a.weight: W8A8_DYNAMIC\n",
+    bad="model_quant_type: W8A8_DYNAMIC\nhc_head_fn: FLOAT\nlayers.0.attn.wq_a.weight: W8A8_DYNAMIC\n"
+    + plan_beside("atlas-800i-a3", "vllm-ascend"),
     good=process_list(),
 )
 def missing_entry(bundle: Bundle) -> Iterator[Found]:

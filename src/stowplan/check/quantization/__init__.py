@@ -36,7 +36,8 @@ def _whose(data: object, catalog: Catalog) -> tuple[str, QuantizerSpec, Foreign]
         return None
     for name, spec in catalog.quantizers.items():
         for foreign in spec.foreign:
-            if any(all(has(data, path) for path in group) for group in foreign.recognised_by):
+            recognised = any(all(has(data, path) for path in group) for group in foreign.recognised_by)
+            if recognised and not any(has(data, path) for path in foreign.not_with):
                 return name, spec, foreign
     return None
 

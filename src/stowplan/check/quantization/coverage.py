@@ -50,25 +50,19 @@ class Coverage:
     @cached_property
     def names(self) -> tuple[tuple[str, Module], ...]:
         """Names of the model in the file's spelling; of the experts of a layer the first two and the last."""
-        return tuple(self._shown(self.file.spelling))
-
-    def _shown(self, spelling: str) -> Iterator[tuple[str, Module]]:
-        last = self.model.architecture.numbers["experts"] - 1
-        for name, module in self.model.spelled[spelling].items():
-            if module.copy in (0, 1, last):
-                yield name, module
+        return tuple(self.model.spelled(self.file.spelling, whole=False).items())
 
     def reaches(self, pattern: Pattern, spelling: str | None = None) -> bool:
         """Whether a pattern names any module."""
-        shown = self.names if spelling is None else tuple(self._shown(spelling))
-        if any(self._named(pattern, name) for name, _ in shown):
+        family = spelling or self.file.spelling
+        if any(self._named(pattern, name) for name in self.model.spelled(family, whole=False)):
             return True
-        every = self.model.spelled[spelling or self.file.spelling]
-        return any(character.isdigit() for character in pattern.text) and any(self._named(pattern, n) for n in every)
+        numbered = any(character.isdigit() for character in pattern.text)
+        return numbered and any(self._named(pattern, name) for name in self.model.spelled(family))
 
     def other_spelling(self, pattern: Pattern) -> str | None:
         """The spelling in which a pattern that names nothing here would name something."""
-        others = (name for name in self.model.spelled if name != self.file.spelling)
+        others = (name for name in self.model.spellings if name != self.file.spelling)
         return next((name for name in others if self.reaches(pattern, name)), None)
 
     def _named(self, pattern: Pattern, name: str) -> bool:
@@ -126,7 +120,7 @@ class Coverage:
         """Patterns of rules that name nothing."""
         named = (pattern for rule in self.file.rules.quantized for pattern in rule.include)
         if self.file.rules.exact:
-            held = self.model.spelled[self.file.spelling]
+            held = self.model.spelled(self.file.spelling)
             return tuple(pattern for pattern in named if pattern.text not in held)
         return tuple(pattern for pattern in named if not self.reaches(pattern))
 

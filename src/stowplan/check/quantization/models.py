@@ -10,7 +10,7 @@ from stowplan.check.objects import Bundle, mapping
 from stowplan.check.quantization import quantization_files
 from stowplan.check.quantization.coverage import Coverage
 from stowplan.check.quantization.rules import QuantizationFile
-from stowplan.fit.names import NATIVE, Module, Modules, modules
+from stowplan.fit.names import Module, Modules, modules
 from stowplan.profiles.engine import EngineSpec
 from stowplan.profiles.hardware import ChipSpec
 from stowplan.profiles.precision import Loader
@@ -40,7 +40,7 @@ def _models(file: QuantizationFile, bundle: Bundle, catalog: Catalog) -> Iterato
     seen: list[Modules] = []
     for name in named or catalog.variants:
         model = modules(catalog.architecture(name), catalog.variants[name].native.draft)
-        if model not in seen and file.spelling in (NATIVE, *model.architecture.spellings):
+        if model not in seen and file.spelling in model.spellings:
             seen.append(model)
             yield model
 

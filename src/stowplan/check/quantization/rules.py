@@ -19,7 +19,7 @@ class Pattern:
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rule:
     """What one rule quantizes, and to what."""
 
