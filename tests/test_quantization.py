@@ -9,8 +9,9 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import planned, resolved
+from conftest import Files, Run, planned, resolved
 
+from stowplan import resources
 from stowplan.catalog import Catalog
 from stowplan.check.rendered import check_rendered
 from stowplan.diagnostics import Refused
@@ -336,3 +337,27 @@ def test_an_nvfp4_manifest_lists_the_experts_of_every_layer(catalog: Catalog) ->
     spec = catalog.quantizers["modelopt"]
     groups = expert_groups(catalog.architecture("deepseek-v4-pro"), spec, spec.policies[0])
     assert groups == {"NVFP4": [f"layers.{layer}.ffn.experts" for layer in range(61)]}
+
+
+def test_each_file_of_a_quantizer_has_its_shape(catalog: Catalog) -> None:
+    folder = resources.folder("templates") / "quantization"
+    for name, spec in catalog.quantizers.items():
+        for file in spec.files:
+            suffix = "" if file.format == "text" else ".j2"
+            assert (folder / name / f"{file.name}{suffix}").is_file()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("routed_experts: NVFP4", "routed_experts: NVFP5", "unknown scheme 'NVFP5'"),
+        ("sglang: fp8", "sglang: fp9", "sglang has no loader 'fp9'"),
+        ("vllm: deepseek_v4_fp8", "vlm: deepseek_v4_fp8", "unknown engine 'vlm'"),
+    ],
+)
+def test_a_quantizer_names_what_there_is(old: str, new: str, words: str, run: Run, write_files: Files) -> None:
+    text = (resources.folder("profiles") / "quantizers" / "modelopt.yaml").read_text()
+    folder = write_files({"profiles/quantizers/modelopt.yaml": text.replace(old, new, 1)}) / "profiles"
+    ended = run("check", folder, "--profiles", folder)
+    assert ended.code == 1
+    assert f"error[C004]: {words}" in ended.out

@@ -14,8 +14,18 @@ from stowplan.fit.names import modules
 from stowplan.located_yaml import Document
 from stowplan.render.quantization_rules import rules
 
-INT8 = {"act": {"scope": "per_token", "dtype": "int8"}, "weight": {"scope": "per_channel", "dtype": "int8"}}
-INT4 = {"act": {"scope": "per_token", "dtype": "int8"}, "weight": {"scope": "per_channel", "dtype": "int4"}}
+
+def formats(act: str, weight: str) -> dict[str, Any]:
+    """Formats of activations and weights, each `scope dtype`."""
+    sides = {"act": act.split(), "weight": weight.split()}
+    return {
+        side: {"scope": scope, "dtype": dtype, "symmetric": True, "method": "minmax"}
+        for side, (scope, dtype) in sides.items()
+    }
+
+
+INT8 = formats("per_token int8", "per_channel int8")
+INT4 = formats("per_token int8", "per_channel int4")
 FLOATS = ["*wo_a", "*wo_b", "*compressor.wgate", "*compressor.wkv", "*indexer.weights_proj"]
 ATTENTION = {"type": "linear_quant", "qconfig": INT8, "include": ["*attn*"], "exclude": FLOATS}
 FFN = {"type": "linear_quant", "qconfig": INT8, "include": ["*ffn*"], "exclude": ["*gate"]}
@@ -26,7 +36,13 @@ FP8 = {
 }
 NVFP4 = {
     "weights": {"num_bits": 4, "type": "float", "strategy": "tensor_group", "group_size": 16},
-    "input_activations": {"num_bits": 4, "type": "float", "strategy": "tensor_group", "dynamic": "local"},
+    "input_activations": {
+        "num_bits": 4,
+        "type": "float",
+        "strategy": "tensor_group",
+        "group_size": 16,
+        "dynamic": "local",
+    },
 }
 LINEARS = r"re:.*attn\.(q_a_proj|q_b_proj|kv_proj|o_a_proj|o_b_proj)$"
 EXPERTS = r"re:.*mlp\..*(gate|up|down)_proj$"
@@ -51,7 +67,7 @@ def groups(attention: str = LINEARS, experts: str = EXPERTS, fp8: Any = FP8, **c
 
 def recipe(*entries: Any, method: str = "max") -> dict[str, Any]:
     return {
-        "imports": {"nvfp4": "configs/numerics/nvfp4"},
+        "imports": {"base_disable_all": "configs/ptq/units/base_disable_all", "nvfp4": "configs/numerics/nvfp4"},
         "metadata": {"recipe_type": "ptq"},
         "quantize": {"algorithm": {"method": method}, "quant_cfg": [{"$import": "base_disable_all"}, *entries]},
     }
@@ -125,33 +141,26 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
         "read as one",
     ),
     "int8 activations on mxfp4 weights": (
-        practice(ATTENTION, {**FFN, "qconfig": {**INT8, "weight": {"scope": "per_block", "dtype": "mxfp4"}}}),
+        practice(ATTENTION, {**FFN, "qconfig": formats("per_token int8", "per_block mxfp4")}),
         "D210",
         "per_block mxfp4",
     ),
     "token activations on block weights": (
-        groups(fp8={**FP8, "input_activations": {**FP8["input_activations"], "strategy": "token"}}),
+        groups(
+            fp8={**FP8, "input_activations": {"num_bits": 8, "type": "float", "strategy": "token", "dynamic": True}}
+        ),
         "D210",
         "no code",
     ),
     "int8 activations of mxfp4 experts": (quark(QUARK_LEFT, weight={**MX, "dtype": "int4"}), "D210", "no code"),
     "int4 on attention": (practice({**ATTENTION, "qconfig": INT4}, FFN), "D211", "single matrices"),
     "static experts": (
-        practice(ATTENTION, {**FFN, "qconfig": {**INT8, "act": {"scope": "per_tensor", "dtype": "int8"}}}),
+        practice(ATTENTION, {**FFN, "qconfig": formats("per_tensor int8", "per_channel int8")}),
         "D211",
         "routed experts",
     ),
     "fp8 by token, which nobody registers": (
-        practice(
-            ATTENTION,
-            {
-                **FFN,
-                "qconfig": {
-                    "act": {"scope": "per_token", "dtype": "fp8_e4m3"},
-                    "weight": {"scope": "per_channel", "dtype": "fp8_e4m3"},
-                },
-            },
-        ),
+        practice(ATTENTION, {**FFN, "qconfig": formats("per_token fp8_e4m3", "per_channel fp8_e4m3")}),
         "D211",
         "WFP8AFP8_DYNAMIC",
     ),
@@ -195,7 +204,7 @@ def test_a_table_of_tensors_is_held_against_every_matrix(catalog: Catalog) -> No
     architecture, spec = catalog.architecture("deepseek-v4-flash"), catalog.quantizers["msmodelslim"]
     policy = spec.policy("flash-w8a8")
     assert policy
-    said = rules(architecture, "mtp", spec, policy)
+    said = rules(architecture, "mtp", spec, policy, whole=True)
     table = {"model_quant_type": "W8A8_DYNAMIC", "hc_head_fn": "FLOAT"}
     table |= {
         f"{m.name}.weight": "FLOAT" if key == "float" else key for key, rule in said.items() for m in rule.modules

@@ -22,15 +22,20 @@ class Rule:
     modules: list[Module] = field(default_factory=list)
 
 
-def rules(architecture: Architecture, draft: Draft | None, spec: QuantizerSpec, policy: Policy) -> dict[str, Rule]:
-    """Scheme (or `float`, `source`) to its modules and the patterns that name them and nothing else."""
+def rules(
+    architecture: Architecture, draft: Draft | None, spec: QuantizerSpec, policy: Policy, *, whole: bool = False
+) -> dict[str, Rule]:
+    """Scheme (or `float`, `source`) to the patterns that name its modules and nothing else.
+
+    Of the routed experts the modules of some stand for all, unless `whole` asks for each.
+    """
     found: dict[str, Rule] = {}
     if spec.patterns is None:
         return found
     held = modules(architecture, draft)
     without = () if spec.patterns.spelling == NATIVE else architecture.spellings[spec.patterns.spelling].without
-    for module in held.linears:
-        if module.tensor_class in without:
+    for module in held.all if whole else held.sample:
+        if not module.linear or module.tensor_class in without:
             continue
         tensor_class, _, part = module.key.partition(".")
         rule = found.setdefault(said_of(policy, tensor_class, part, unnamed=spec.unnamed), Rule())
