@@ -16,12 +16,20 @@ def needed(spec: Any) -> Iterator[tuple[str, str, Path_]]:
     """Kind, name and place of each file that is looked up wherever this one is used."""
     if isinstance(spec, ServerSpec):
         yield "Chip", spec.chip, ("chip",)
-    elif isinstance(spec, VariantSpec) and spec.architecture_of:
-        yield "Variant", spec.architecture_of, ("architectureOf",)
+    elif isinstance(spec, VariantSpec):
+        yield from _of_variant(spec)
     elif isinstance(spec, SiteSpec):
         yield "Platform", spec.platform, ("platform",)
     elif isinstance(spec, EngineSpec):
-        if spec.extends:
-            yield "Engine", spec.extends, ("extends",)
-        if spec.platform:
-            yield "Platform", spec.platform, ("platform",)
+        for kind, name, field in (("Engine", spec.extends, "extends"), ("Platform", spec.platform, "platform")):
+            if name:
+                yield kind, name, (field,)
+
+
+def _of_variant(spec: VariantSpec) -> Iterator[tuple[str, str, tuple[str | int, ...]]]:
+    if spec.architecture_of:
+        yield "Variant", spec.architecture_of, ("architectureOf",)
+    for index, checkpoint in enumerate(spec.checkpoints):
+        for field, name in (("converted", checkpoint.converted), ("madeBy", checkpoint.made_by)):
+            if name:
+                yield "Quantizer", name, ("checkpoints", index, field)

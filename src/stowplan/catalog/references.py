@@ -13,6 +13,7 @@ from stowplan.profiles.benchmark import BenchmarkSpec
 from stowplan.profiles.device_layer import DeviceLayerSpec, Mode
 from stowplan.profiles.engine import EngineSpec, Flag, Version
 from stowplan.profiles.kinds import Profile
+from stowplan.profiles.quantizer import KEEPS, QuantizerSpec
 from stowplan.profiles.recipe import RecipeSpec
 from stowplan.profiles.rule import Rule, When
 from stowplan.profiles.site import SiteSpec
@@ -38,10 +39,40 @@ def _known(name: str, shelf: Shelf[Any], words: str, *path: str | int) -> Iterat
 
 
 def _variant(spec: VariantSpec, catalog: Catalog) -> Iterator[_Finding]:
-    for index, checkpoint in enumerate(spec.checkpoints):
-        if checkpoint.converted:
-            yield from _known(checkpoint.converted, catalog.quantizers, "quantizer", "checkpoints", index, "converted")
+    for index in range(len(spec.checkpoints)):
+        yield from _quantized(spec, index, catalog)
         yield from _added_blocks(spec, index, catalog)
+
+
+def _quantized(spec: VariantSpec, index: int, catalog: Catalog) -> Iterator[_Finding]:
+    """The policy of a checkpoint is one of its quantizer, and what it starts from is there."""
+    checkpoint, at = spec.checkpoints[index], ("checkpoints", index)
+    name = checkpoint.converted or checkpoint.made_by
+    if name is None or checkpoint.policy is None:
+        return
+    policy = catalog.quantizers[name].policy(checkpoint.policy)
+    if policy is None:
+        known = [policy.id for policy in catalog.quantizers[name].policies]
+        hint = did_you_mean(checkpoint.policy, known) or f"known: {', '.join(known)}"
+        yield "C004", f"{name} has no policy '{checkpoint.policy}'", (*at, "policy"), hint
+    elif checkpoint.converted and policy.reads and spec.checkpoint(policy.reads) is None:
+        yield "C004", f"the policy reads {policy.reads}, which this variant does not list", (*at, "policy"), ""
+
+
+def _quantizer(spec: QuantizerSpec, catalog: Catalog) -> Iterator[_Finding]:
+    """Policies use the program's own schemes, and engines have the loaders that they are said to read it with."""
+    for index, policy in enumerate(spec.policies):
+        for key, scheme in policy.classes.items():
+            if scheme not in (*spec.schemes, *KEEPS):
+                known = f"known: {', '.join((*spec.schemes, *KEEPS))}"
+                yield "C004", f"unknown scheme '{scheme}'", ("policies", index, "classes", key), known
+    for engine, loader in spec.read_by.items():
+        yield from _known(engine, catalog.engines, "engine", "readBy", engine)
+        if engine in catalog.engines:
+            base = catalog.engines[engine].extends or engine
+            own = catalog.engines[engine].loaders or catalog.engines[base].loaders
+            if loader not in own:
+                yield "C004", f"{engine} has no loader '{loader}'", ("readBy", engine), did_you_mean(loader, own)
 
 
 def _added_blocks(spec: VariantSpec, index: int, catalog: Catalog) -> Iterator[_Finding]:
@@ -280,6 +311,7 @@ _CHECKS: dict[type, Callable[[Any, Catalog], Iterator[_Finding]]] = {
     BenchmarkSpec: _benchmark,
     DeviceLayerSpec: _device_layer,
     EngineSpec: _engine,
+    QuantizerSpec: _quantizer,
     RecipeSpec: _recipe,
     SiteSpec: _site,
     VariantSpec: _variant,

@@ -160,7 +160,7 @@ class Advertised(NamedTuple):
     distributed: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bundle:
     """The objects that are applied together, and what the files beside them say."""
 
@@ -173,6 +173,8 @@ class Bundle:
     """Facts that domain checks ask."""
     advertised: tuple[Advertised, ...] = ()
     """What the device layers of the tree around it say that they advertise."""
+    beside: tuple[Document, ...] = ()
+    """Documents beside the objects that some other program reads."""
 
     @cached_property
     def by_kind(self) -> Mapping[str, tuple[Object, ...]]:

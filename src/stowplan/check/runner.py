@@ -10,6 +10,7 @@ from stowplan.catalog import Catalog
 from stowplan.check.custom_resources.definitions import Definition, Definitions, definitions_of
 from stowplan.check.kubernetes_schema import SchemaError, minors_serving, schemas
 from stowplan.check.objects import Advertised, Bundle, Object, mapping
+from stowplan.check.quantization import is_quantization_file
 from stowplan.check.registry import all_checks
 from stowplan.diagnostics import Diagnostic, Severity
 from stowplan.located_yaml import Document
@@ -51,8 +52,10 @@ def check_bundle(
     beside = [d for d in documents if is_plan(d.data)]
     if beside:
         plan, documents = plan or beside[0].data, [d for d in documents if d not in beside]
+    others = [d for d in documents if catalog and is_quantization_file(d.data, catalog)]
+    documents = [d for d in documents if d not in others]
     found = [_not_an_object(d) for d in documents if d.data is not None and not isinstance(d.data, Mapping)]
-    bundle = Bundle(tuple(objects_of(documents)), minor, plan, catalog, advertised)
+    bundle = Bundle(tuple(objects_of(documents)), minor, plan, catalog, advertised, tuple(others))
     find = _finder(bundle, crds)
     for item in bundle.objects:
         found += list(dict.fromkeys(_schema(item, minor, find)))

@@ -14,6 +14,7 @@ from stowplan.check.ignores import without_ignored
 from stowplan.check.kubernetes_schema import MINORS
 from stowplan.check.objects import Advertised, mapping
 from stowplan.check.profiles import check_profile
+from stowplan.check.quantization import is_quantization_file
 from stowplan.check.runner import check_bundle, is_plan, objects_of
 from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.located_yaml import Document, read_bytes, read_file
@@ -156,7 +157,7 @@ def _check_documents(
             plan = plan or data
         elif isinstance(data, Mapping) and data.get("apiVersion") == API_VERSION:
             found += check_profile(document, against.catalog)
-        elif _is_object(data):
+        elif _is_object(data) or is_quantization_file(data, against.catalog):
             manifests.append(document)
     found = list(dict.fromkeys(found))  # a broken profile is met again wherever another names it
     found += check_bundle(manifests, against.version, plan, against.catalog, advertised, against.crds)

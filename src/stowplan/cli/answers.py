@@ -114,23 +114,36 @@ def _estimate(role: dict[str, Any]) -> list[Table]:
 def _quantization(document: dict[str, Any]) -> list[Table]:
     if "quantization" not in document:
         return []
-    rows = [
-        [c["class"], c["part"], c["native"], c["storage"], c["runsAs"], f"{c['bytes'] / 1e9:.3f}"]
-        for c in document["quantization"]["classes"]
-    ]
-    checkpoint = document["checkpoint"]
+    decided, checkpoint = document["quantization"], document["checkpoint"]
+    cache = decided["kvCache"]
     why = [
-        ["decision", document["quantization"]["decision"]],
+        ["decision", decided["decision"]],
         ["checkpoint", checkpoint["id"]],
         ["format", checkpoint["quantization"]],
         ["revision", checkpoint["revision"] or "not pinned"],
         ["bytes", f"{checkpoint['bytes']:,}"],
-        ["toolchain", document["quantization"]["toolchain"]],
+        ["toolchain", decided["toolchain"]],
+        ["policy", decided["policy"]],
+        ["KV cache", f"{cache['main']} ({cache['mainEntryBytes']} bytes an entry): {cache['reason']}"],
+        ["indexer cache", f"{cache['index']} ({cache['indexEntryBytes']} bytes an entry)"],
+        *([f"{role}: {flag}", value] for role, flags in decided["serve"].items() for flag, value in flags.items()),
+        ["accuracy", decided["accuracy"]["statement"]],
     ]
-    return [
+    keys = ("class", "part", "native", "storage", "runsAs", "execution", "setBy", "readBy")
+    classes = [[*(c[key] for key in keys), f"{c['bytes'] / 1e9:.3f}"] for c in decided["classes"]]
+    headers = ["class", "part", "native", "here", "runs as", "how", "set by", "read by", "GB"]
+    scores = [*decided["accuracy"]["figures"], *cache["accuracy"]]
+    figures = [[s["benchmark"], s.get("before", ""), s["score"], s["measuredOn"], s["source"]] for s in scores]
+    refused = [[r["format"], ", ".join(r["classes"]) or "all", r["reason"], r["source"]] for r in decided["refused"]]
+    others = [[o["checkpoint"], o["format"], o["how"], o["formats"], o["reason"]] for o in decided["alternatives"]]
+    tables: list[Table] = [
         ("Checkpoint", ["what", "value"], why),
-        ("Precision by tensor class", ["class", "part", "native", "here", "runs as", "GB"], rows),
+        ("Precision by tensor class", headers, classes),
+        ("Accuracy", ["benchmark", "before", "score", "measured on", "source"], figures),
+        ("Refused here", ["format", "classes", "reason", "source"], refused),
+        ("Other checkpoints", ["checkpoint", "format", "how", "formats here", "reason"], others),
     ]
+    return [table for table in tables if table[2]]
 
 
 def _settings(document: dict[str, Any]) -> list[Table]:

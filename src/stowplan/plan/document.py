@@ -17,7 +17,7 @@ from stowplan.plan.images import built_with, engine_image
 from stowplan.plan.layouts import Placement
 from stowplan.plan.model import Candidate, Plan, Reason, Role
 from stowplan.plan.planner import replicas
-from stowplan.plan.quantization import classes, decision, toolchain
+from stowplan.plan.quantization import decision, quantization, toolchain
 from stowplan.profiles.engine import Build
 from stowplan.profiles.kinds import API_VERSION
 
@@ -109,9 +109,9 @@ def _reason(reason: Reason) -> dict[str, Any]:
 def _chosen(plan: Plan, candidate: Candidate, *, brief: bool = False) -> dict[str, Any]:
     stack, pairing = candidate.stack, plan.pairing
     made_by, built = toolchain(pairing, stack), build(plan, candidate)
-    quantization: dict[str, Any] = {"decision": decision(stack), "toolchain": made_by[0] if made_by else None}
+    decided: dict[str, Any] = {"decision": decision(stack), "toolchain": made_by[0] if made_by else None}
     if not brief:
-        quantization["classes"] = list(classes(pairing, stack))
+        decided = quantization(pairing, candidate)
     document: dict[str, Any] = {
         "checkpoint": {
             "id": stack.checkpoint.id,
@@ -119,7 +119,7 @@ def _chosen(plan: Plan, candidate: Candidate, *, brief: bool = False) -> dict[st
             "bytes": checkpoint_bytes(plan, candidate),
             "revision": revision(plan, candidate),
         },
-        "quantization": quantization,
+        "quantization": decided,
         "engine": {
             "name": stack.engine_name,
             "version": stack.version.version,

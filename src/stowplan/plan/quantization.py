@@ -1,28 +1,21 @@
-"""The quantization decision of a stack: native, published or to be converted, and the table by class."""
+"""The quantization decision of a stack: native, published or to be converted, by what policy, and the table by class."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from stowplan.fit.weights import weights
+from stowplan.fit.weights import TensorGroup, weights
 from stowplan.pairing import Pairing
-from stowplan.plan.model import Stack
-from stowplan.profiles.quantizer import Policy, QuantizerSpec
+from stowplan.plan.model import Candidate, Stack
+from stowplan.plan.precision import execution, loader_of, refused_formats
+from stowplan.plan.stacks import formats_here, unread_by
+from stowplan.profiles.accuracy import Accuracy
+from stowplan.profiles.quantizer import KEEPS, Policy, QuantizerSpec
+from stowplan.profiles.variant import Checkpoint
 
 Toolchain = tuple[str, QuantizerSpec, Policy]
-_RUNS_AS = {
-    "fp8-block": "fp8",
-    "fp8-row": "fp8",
-    "int8-row": "int8",
-    "int8-channel": "int8",
-    "int8-channel-offset": "int8",
-    "int4-channel-offset": "int4",
-    "int4-group": "int4",
-    "int4-group128": "int4",
-    "f32": "f32",
-    "int64": "int64",
-}
+_PLAIN = frozenset({"bf16", "f32", "int64"})
 
 
 def decision(stack: Stack) -> str:
@@ -33,44 +26,154 @@ def decision(stack: Stack) -> str:
 
 
 def toolchain(pairing: Pairing, stack: Stack) -> Toolchain | None:
-    """The program and policy that make this checkpoint from the native one."""
-    if stack.checkpoint.format == "native":
+    """The program and policy that make this checkpoint from the native one, where both are known."""
+    return made_with(pairing, stack.checkpoint)
+
+
+def made_with(pairing: Pairing, checkpoint: Checkpoint) -> Toolchain | None:
+    """The program and policy that a checkpoint names."""
+    name = checkpoint.converted or checkpoint.made_by
+    if name is None or checkpoint.policy is None:
         return None
-    for name, spec in pairing.catalog.quantizers.items():
-        if stack.checkpoint.converted in (None, name) and stack.engine_name in spec.read_by:
-            for policy in spec.policies:
-                if pairing.variant.family in policy.variant_families and stack.checkpoint.format in policy.formats:
-                    return name, spec, policy
-    return None
+    spec = pairing.catalog.quantizers[name]
+    policy = spec.policy(checkpoint.policy)
+    return (name, spec, policy) if policy else None
+
+
+def said_of(policy: Policy, tensor_class: str, part: str, *, unnamed: str) -> str:
+    """What a policy says of a part: a scheme, or that it is kept."""
+    return policy.classes.get(f"{tensor_class}.{part}") or policy.classes.get(tensor_class) or unnamed
+
+
+def reads(pairing: Pairing, policy: Policy) -> Checkpoint:
+    """The checkpoint that a policy starts from."""
+    given = pairing.variant.checkpoint(policy.reads) if policy.reads else None
+    return given or pairing.variant.native
+
+
+def quantization(pairing: Pairing, candidate: Candidate) -> dict[str, Any]:
+    """All of the decision, as plain data."""
+    stack, kept = candidate.stack, candidate.roles[0].fit.kv_format
+    made_by = toolchain(pairing, stack)
+    entries = pairing.architecture.kv
+    return {
+        "decision": decision(stack),
+        "toolchain": made_by[0] if made_by else stack.checkpoint.made_by,
+        "policy": made_by[2].id if made_by else None,
+        "kvCache": {
+            "main": kept.main,
+            "mainEntryBytes": entries.main[kept.main].value if kept.main in entries.main else None,
+            "index": kept.index,
+            "indexEntryBytes": entries.index[kept.index].value if kept.index in entries.index else None,
+            "reason": kept.reason,
+            "source": kept.source,
+            "accuracy": [_score(score) for score in kept.accuracy],
+        },
+        "serve": {
+            role.name: {f: v for f, v in role.settings.flags.items() if f in stack.engine.precision_flags}
+            for role in candidate.roles
+        },
+        "accuracy": _accuracy(stack.checkpoint, made_by),
+        "refused": list(refused_formats(pairing, stack)),
+        "alternatives": list(_alternatives(pairing, stack)),
+        "classes": list(classes(pairing, stack)),
+    }
+
+
+def _score(score: Accuracy) -> dict[str, Any]:
+    before = {} if score.before is None else {"before": score.before}
+    return {
+        "benchmark": score.benchmark,
+        "score": score.score,
+        **before,
+        "measuredOn": score.measured_on,
+        "source": score.source,
+    }
+
+
+def _accuracy(checkpoint: Checkpoint, made_by: Toolchain | None) -> dict[str, Any]:
+    """What it does to the answers: the weights are the same numbers, there are figures, or nobody published any."""
+    if checkpoint.format == "native":
+        return {"statement": "the weights as they were released", "figures": []}
+    policy = made_by[2] if made_by else None
+    figures = checkpoint.accuracy or (policy.accuracy if policy else ())
+    said = [policy.lossless] if policy and policy.lossless else []
+    if not figures:
+        said.append("no published figure")
+    return {"statement": "; ".join(said) or "published figures", "figures": [_score(score) for score in figures]}
+
+
+def _alternatives(pairing: Pairing, stack: Stack) -> Iterator[dict[str, Any]]:
+    """The variant's other checkpoints, whether the chip runs their formats, and how to get one."""
+    for checkpoint in pairing.variant.checkpoints:
+        if checkpoint.id == stack.checkpoint.id:
+            continue
+        no, unknown, notes = formats_here(checkpoint, pairing)
+        if unread := unread_by(pairing, stack.engine_name, stack.engine, checkpoint):
+            unknown = [*unknown, unread]
+        made_by = made_with(pairing, checkpoint)
+        how = f"run {made_by[0]}, policy {made_by[2].id}" if checkpoint.converted and made_by else "published"
+        verdict = "refused" if no else "unknown" if unknown else "fallback" if notes else "runs"
+        said = [reason.message for reason in (*no, *unknown)] + notes
+        because = f"{made_by[2].because}" if checkpoint.converted and made_by else ""
+        yield {
+            "checkpoint": checkpoint.id,
+            "format": checkpoint.format,
+            "how": "native" if checkpoint.format == "native" else how,
+            "formats": verdict,
+            "reason": "; ".join([*said, because] if because else said),
+        }
 
 
 def classes(pairing: Pairing, stack: Stack) -> Iterator[dict[str, Any]]:
-    """One row for each class and part: native storage, storage here, how it runs, bytes."""
-    native = pairing.variant.native
+    """One row for each class and part: native storage, storage here, how it runs, bytes, what set it, who reads it."""
+    native, made_by = pairing.variant.native, toolchain(pairing, stack)
     before = {
         (g.tensor_class, g.part, g.name, g.draft): g.storage
         for g in weights(pairing.architecture, native, stack.draft).groups
     }
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for group in weights(pairing.architecture, stack.checkpoint, stack.draft).groups:
-        key = ("draft" if group.draft else group.tensor_class, group.part)
-        row = rows.setdefault(
-            key,
-            {
-                "class": key[0],
-                "part": key[1],
+        where = "draft" if group.draft else group.tensor_class
+        row = rows.setdefault((where, group.part, group.storage), {})
+        if not row:
+            runs_as, kind = execution(pairing, stack, where, group.part, group.storage)
+            said = _said(made_by, where, group)
+            row |= {
+                "class": where,
+                "part": group.part,
                 "native": before.get((group.tensor_class, group.part, group.name, group.draft), group.storage),
                 "storage": group.storage,
-                "runsAs": _runs_as(pairing, group.storage),
+                "runsAs": runs_as,
+                "execution": kind,
                 "bytes": 0,
-            },
-        )
+                "setBy": _set_by(stack.checkpoint, made_by, said),
+                "readBy": _read_by(stack, pairing, group, said),
+            }
         row["bytes"] += group.bytes
     yield from rows.values()
 
 
-def _runs_as(pairing: Pairing, storage: str) -> str:
-    """The format that the chip computes in, with the fallback where it takes one."""
-    name = _RUNS_AS.get(storage, storage)
-    fallback = pairing.chip.formats.fallback
-    return next((f"{name}: {how}" for known, how in fallback.items() if known == name), name)
+def _said(made_by: Toolchain | None, where: str, group: TensorGroup) -> str | None:
+    """The policy's word on a group, where there is a policy and the group is one that it can touch."""
+    if made_by is None or group.storage == "int64" or len(group.shape) < 2:  # noqa: PLR2004 - a matrix has two sides
+        return None
+    return said_of(made_by[2], where, group.part, unnamed="")
+
+
+def _set_by(checkpoint: Checkpoint, made_by: Toolchain | None, said: str | None) -> str:
+    if checkpoint.format == "native":
+        return "the native checkpoint"
+    if made_by is None:
+        return f"checkpoint {checkpoint.id}"
+    named = {"float": "kept in 16 bit", "source": "kept as the source has it"}.get(said or "", said)
+    return f"{made_by[0]} policy {made_by[2].id}: {named or 'not named, kept'}"
+
+
+def _read_by(stack: Stack, pairing: Pairing, group: TensorGroup, said: str | None) -> str:
+    name = loader_of(pairing, stack)
+    if group.storage in _PLAIN:
+        return f"{stack.engine_name}, as it is"
+    if name is None:
+        return f"{stack.engine_name}, by the checkpoint's own configuration"
+    return f"{stack.engine_name} {name}" + (f": {said}" if said and said not in KEEPS else "")

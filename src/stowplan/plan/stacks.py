@@ -31,11 +31,14 @@ def stacks(pairing: Pairing) -> tuple[list[Stack], list[Reason], list[Reason]]:
             )
         )
     for checkpoint in _checkpoints(pairing):
-        no, missing, notes = _formats(checkpoint, pairing)
+        no, missing, notes = formats_here(checkpoint, pairing)
         refused += no
         for name, engine in engines if not no else ():
+            unread = unread_by(pairing, name, engine, checkpoint)
             found, bad = _version(pairing, name, engine, checkpoint)
-            if found is None:
+            if unread and not _shown(pairing, name, checkpoint):
+                unknown.append(unread)
+            elif found is None:
                 refused += bad
                 unknown += [] if bad else [_unsupported(pairing, name, checkpoint)]
             elif missing and not _shown(pairing, name, checkpoint):
@@ -71,11 +74,11 @@ def _checkpoints(pairing: Pairing) -> Iterator[Checkpoint]:
     wanted = find_checkpoint(pinned, ids) if pinned else None
     for checkpoint in pairing.variant.checkpoints:
         made_for = not checkpoint.families or {*checkpoint.families} & {*pairing.chip.families}
-        if checkpoint.id == wanted or (wanted is None and made_for):
+        if checkpoint.id == wanted or (wanted is None and made_for and not checkpoint.only_pinned):
             yield checkpoint
 
 
-def _formats(checkpoint: Checkpoint, pairing: Pairing) -> tuple[list[Reason], list[Reason], list[str]]:
+def formats_here(checkpoint: Checkpoint, pairing: Pairing) -> tuple[list[Reason], list[Reason], list[str]]:
     """Formats that the chip lacks, formats that nobody speaks of, and fallbacks that are taken."""
     formats, chip = pairing.chip.formats, pairing.server.chip
     refused, unknown, notes = [], [], []
@@ -89,6 +92,15 @@ def _formats(checkpoint: Checkpoint, pairing: Pairing) -> tuple[list[Reason], li
             message = f"whether {chip} runs {name}, which {checkpoint.id} needs, is unknown"
             unknown.append(Reason("F031", message, {"fact": f"{chip} formats.{name}", "checkpoint": checkpoint.id}))
     return refused, unknown, notes
+
+
+def unread_by(pairing: Pairing, name: str, engine: EngineSpec, checkpoint: Checkpoint) -> Reason | None:
+    """No loader of the engine is known to read what the quantizer of this checkpoint writes."""
+    made_by = checkpoint.converted or checkpoint.made_by
+    if made_by is None or not engine.loaders or {name, engine.extends} & {*pairing.catalog.quantizers[made_by].read_by}:
+        return None
+    message = f"no source shows that {name} reads what {made_by} writes, as {checkpoint.id} is"
+    return Reason("F032", message, {"fact": f"{name} loader of {made_by}", "checkpoint": checkpoint.id})
 
 
 def _shown(pairing: Pairing, engine: str, checkpoint: Checkpoint) -> list[str]:

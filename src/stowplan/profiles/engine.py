@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue
 
+from stowplan.profiles.accuracy import Accuracy
 from stowplan.profiles.fact import Date, Fact, Items, Model, Name, Settings, Sourced, Text, Versions, as_tuple
+from stowplan.profiles.precision import Execution, Loader, RefusedFormat
 from stowplan.profiles.rule import LayoutRule, Rule, When
 from stowplan.profiles.variant import Storage, TensorClass
 
@@ -128,6 +130,7 @@ class KvFormat(Sourced):
     main: Text
     index: Text
     reason: Text
+    accuracy: Items[Accuracy] = ()
 
 
 class Communication(Sourced):
@@ -435,6 +438,12 @@ class EngineSpec(Model):
     supports: Items[Support]
     known_bad: Items[KnownBad] = ()
     flag_rules: Items[FlagRule] = ()
+    loaders: dict[Text, Loader] = {}
+    """By the engine's own name of the method."""
+    executions: Items[Execution] = ()
+    refused_formats: Items[RefusedFormat] = ()
+    precision_flags: Items[FlagName] = ()
+    """Flags that say in which format weights and caches are read and computed."""
     memory: Memory
     efficiency: Items[Efficiency]
     draft_tokens: dict[Literal["mtp", "dspark"], Text] = {}

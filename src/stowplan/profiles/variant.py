@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from stowplan.profiles.accuracy import Accuracy
 from stowplan.profiles.fact import Date, Fact, Items, Model, Name, Sourced, Text
 from stowplan.profiles.hardware import NumberFormat
 
@@ -130,6 +131,21 @@ class KvCache(Model):
     """Raw tokens that the compressor state of that ratio covers."""
 
 
+class Rename(Model):
+    """One step from the native name of a module to another spelling: a regular expression and what it becomes."""
+
+    pattern: Text
+    to: str
+
+
+class Spelling(Sourced):
+    """How another family of programs calls the modules; the steps are taken in order."""
+
+    renames: Items[Rename]
+    without: Items[TensorClass] = ()
+    """Classes that such a model does not hold."""
+
+
 class Architecture(Sourced):
     """The numbers of one model family and the tensors that they shape."""
 
@@ -139,6 +155,10 @@ class Architecture(Sourced):
     blocks: dict[Symbol, Block]
     stacks: Items[Stack]
     drafts: dict[Draft, Items[Stack]] = {}
+    fused: Items[Items[Text]] = ()
+    """Modules of one layer that engines read as one: ends of their native names; all have one format."""
+    spellings: dict[Name, Spelling] = {}
+    """By family of programs; the names of the tensors here are the native ones."""
     kv: KvCache
 
 
@@ -169,6 +189,13 @@ class Checkpoint(Sourced):
     """Chip families that it was made for; empty: any that runs its formats."""
     converted: Name | None = None
     """Made by this quantizer from the native checkpoint and not published: it must be run."""
+    made_by: Name | None = None
+    """The quantizer that its publisher ran, where that is known."""
+    policy: Name | None = None
+    """The policy of that quantizer."""
+    only_pinned: bool = False
+    """Planned only where a pairing names it: nobody has published that it runs."""
+    accuracy: Items[Accuracy] = ()
     size: Size | None = None
     revision: str | None = None
     """Commit to download; null: not known here, the site pins it."""
@@ -188,6 +215,10 @@ class VariantSpec(Model):
     architecture_of: Name | None = None
     """The variant whose architecture this one has."""
     checkpoints: Items[Checkpoint]
+
+    def checkpoint(self, id: str) -> Checkpoint | None:  # noqa: A002 - the word of the files
+        """The checkpoint of that id."""
+        return next((c for c in self.checkpoints if c.id == id), None)
 
     @property
     def native(self) -> Checkpoint:

@@ -1,153 +1,130 @@
-"""A plan in; the quantization decision out, and the toolchain's config and Job where something must be run."""
+"""A plan in; the quantization decision out, and the quantizer's files and Job where something must be run."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
-from math import ceil
 from typing import Any
 
 from stowplan.canonical_yaml import dump
-from stowplan.diagnostics import Diagnostic, Refused
-from stowplan.fit.units import GIB
-from stowplan.fit.weights import weights
-from stowplan.plan.deployment import weights_path
-from stowplan.plan.model import Candidate, Plan
-from stowplan.plan.quantization import Toolchain, toolchain
+from stowplan.plan.model import Plan
+from stowplan.plan.quantization import Toolchain, made_with, reads, toolchain
+from stowplan.profiles.quantizer import ConfigFile
 from stowplan.render.artifact import Artifact, data_file, objects_file
-from stowplan.render.command import download_script, hidden_env, marker, mirror_env, setup_script
+from stowplan.render.claims import by_claims
 from stowplan.render.environment import render_objects, render_text
-from stowplan.render.jobs import JOB_HOME, JOB_POD, PLAIN
+from stowplan.render.quantization_job import job_context
+from stowplan.render.quantization_rules import expert_groups, rules
 
-_JOB = "quantization/job.yaml"
+_SENTENCES = {
+    "native": "no offline step: {chip} runs the native checkpoint",
+    "published": "no offline step: {producer} publishes the checkpoint that {chip} runs",
+    "convert": "{checkpoint} must be made before it is served, by the Job beside this file",
+}
 
 
 def quantization_artifacts(plan: Plan, document: Mapping[str, Any]) -> Iterator[Artifact]:
-    """`decision.yaml` always; a config where a toolchain made the checkpoint; a Job where it must be run."""
+    """`decision.yaml` always; the quantizer's files where one made the checkpoint; a Job where it must be run."""
     if plan.chosen is None:
         return
     made_by = toolchain(plan.pairing, plan.chosen.stack)
-    yield data_file("quantization/decision.yaml", _decision(plan, plan.chosen, document, made_by))
-    if made_by is None:
-        return
-    config = _config(plan, made_by)
-    yield Artifact(f"quantization/{made_by[1].file}", config)
-    if document["quantization"]["decision"] == "convert":
-        yield objects_file(
-            _JOB,
-            render_objects(
-                f"quantization/{made_by[0]}/job.yaml.j2", _job(plan, plan.chosen, document, made_by, config)
-            ),
-        )
+    files = dict(_files(plan, made_by)) if made_by else {}
+    yield data_file("quantization/decision.yaml", _decision(plan, document, made_by))
+    for name, text in files.items():
+        yield Artifact(f"quantization/{name}", text)
+    if made_by and document["quantization"]["decision"] == "convert":
+        start = made_with(plan.pairing, reads(plan.pairing, made_by[2]))
+        files |= dict(_files(plan, start)) if start else {}
+        yield objects_file("quantization/job.yaml", _job(job_context(plan, document, made_by, files)))
 
 
-def _decision(plan: Plan, chosen: Candidate, document: Mapping[str, Any], made_by: Toolchain | None) -> dict[str, Any]:
-    native, stack = plan.pairing.variant.native.id, chosen.stack
-    sentences = {
-        "native": f"no offline step: {plan.pairing.server.chip} runs the native checkpoint",
-        "published": f"no offline step: {stack.checkpoint.producer} publishes the checkpoint that {plan.pairing.server.chip} runs",
-        "convert": f"{native} must be converted before it is served",
+def _job(context: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The Job with its volumes and files; devices are claimed where the layer hands them out so."""
+    resources = context["resources"]
+    for made in render_objects("quantization/job.yaml.j2", context):
+        if made["kind"] == "Job" and "claim" in resources:
+            made["spec"]["template"] = by_claims(made["spec"]["template"], resources["name"], [resources["claim"]])
+        yield made
+
+
+def _decision(plan: Plan, document: Mapping[str, Any], made_by: Toolchain | None) -> dict[str, Any]:
+    if plan.chosen is None:
+        raise ValueError("a decision needs a chosen layout")
+    decided, checkpoint = dict(document["quantization"]), plan.chosen.stack.checkpoint
+    table, chip = decided.pop("classes"), plan.pairing.server.chip
+    words = {"chip": chip, "producer": checkpoint.producer, "checkpoint": checkpoint.id}
+    return {
+        "decision": decided.pop("decision"),
+        "summary": _SENTENCES[document["quantization"]["decision"]].format(**words),
+        "checkpoint": checkpoint.id,
+        "format": checkpoint.format,
+        "native": plan.pairing.variant.native.id,
+        "source": checkpoint.source,
+        "notes": list(plan.chosen.stack.notes),
+        **decided,
+        "toolchain": _toolchain(plan, made_by) if made_by else decided["toolchain"],
+        "classes": table,
     }
-    decision = document["quantization"]["decision"]
-    summary: dict[str, Any] = {
-        "decision": decision,
-        "summary": sentences[decision],
-        "checkpoint": stack.checkpoint.id,
-        "native": native,
-        "source": stack.checkpoint.source,
-        "kvCache": {
-            "main": chosen.roles[0].fit.kv_format.main,
-            "index": chosen.roles[0].fit.kv_format.index,
-            "reason": chosen.roles[0].fit.kv_format.reason,
-            "source": chosen.roles[0].fit.kv_format.source,
-        },
-        "notes": list(stack.notes),
-    }
-    if made_by:
-        name, spec, policy = made_by
-        summary["toolchain"] = {
-            "name": name,
-            "version": spec.version,
-            "policy": policy.id,
-            "because": policy.default_because,
-            "evidence": policy.evidence,
-            "source": policy.source,
-            "config": spec.file,
-            "use": "run by the Job beside this file"
-            if decision == "convert"
-            else "to make the same from weights of your own; the published checkpoint needs no run",
-        }
-    summary["classes"] = document["quantization"]["classes"]
-    return summary
 
 
-def _config(plan: Plan, made_by: Toolchain) -> str:
+def _toolchain(plan: Plan, made_by: Toolchain) -> dict[str, Any]:
     name, spec, policy = made_by
+    to_be_run = plan.chosen is not None and plan.chosen.stack.checkpoint.converted
+    return {
+        "name": name,
+        "version": spec.version,
+        "policy": policy.id,
+        "because": policy.because,
+        "source": policy.source,
+        "files": {file.name: file.use for file in spec.files},
+        "use": "run by the Job beside this file"
+        if to_be_run
+        else "to make the same from weights of your own; the published checkpoint needs no run",
+        "otherPolicies": list(_other_policies(plan, policy.id)),
+    }
+
+
+def _other_policies(plan: Plan, chosen: str) -> Iterator[dict[str, str]]:
+    """Policies that make the same format of this variant, with what differs by class."""
+    if plan.chosen is None:
+        return
+    mine = toolchain(plan.pairing, plan.chosen.stack)
+    for checkpoint in plan.pairing.variant.checkpoints:
+        other = made_with(plan.pairing, checkpoint)
+        if other is None or mine is None or checkpoint.format != plan.chosen.stack.checkpoint.format:
+            continue
+        if other[2].id != chosen and checkpoint.converted:
+            keys = sorted({*mine[2].classes, *other[2].classes})
+            said = [(key, mine[2].classes.get(key, "-"), other[2].classes.get(key, "-")) for key in keys]
+            differs = ", ".join(f"{key} {there} (here {here})" for key, here, there in said if here != there)
+            yield {
+                "checkpoint": checkpoint.id,
+                "toolchain": other[0],
+                "policy": other[2].id,
+                "differs": differs or "in its steps only",
+                "because": other[2].because,
+            }
+
+
+def _files(plan: Plan, made_by: Toolchain) -> Iterator[tuple[str, str]]:
+    name, spec, policy = made_by
+    said = rules(plan.pairing.architecture, plan.pairing.variant.native.draft, spec, policy)
     context = {
         "policy": policy,
         "quantizer": spec,
-        "name": name,
         "variant": plan.pairing.spec.variant,
-        "patterns": _patterns(plan, made_by),
+        "rules": {scheme: found.patterns for scheme, found in said.items() if scheme in spec.schemes},
+        "kept": [pattern for scheme, found in said.items() if scheme not in spec.schemes for pattern in found.patterns],
+        "expert_groups": expert_groups(plan.pairing.architecture, spec, policy),
     }
-    if spec.output == "script":
-        return render_text(f"quantization/{name}/{spec.file}", context)
-    return dump(next(render_objects(f"quantization/{name}/config.yaml.j2", context)))
+    for file in spec.files:
+        yield file.name, _text(f"quantization/{name}/{file.name}", file, context)
 
 
-def _patterns(plan: Plan, made_by: Toolchain) -> dict[str, list[str]]:
-    """Module-name patterns of each scheme, from the tensors of the classes that the policy names."""
-    _, _, policy = made_by
-    native = plan.pairing.variant.native
-    found: dict[str, list[str]] = {}
-    for group in weights(plan.pairing.architecture, native, native.draft).groups:
-        tensor_class = "draft" if group.draft else group.tensor_class
-        keys = (f"{tensor_class}.{group.part}", tensor_class)
-        scheme = next((policy.classes[key] for key in keys if key in policy.classes), "float")
-        module = group.name.removesuffix(".weight").replace("{layer}", "*").replace("{copy}", "*")
-        if module not in found.setdefault(scheme, []):
-            found[scheme].append(module)
-    return found
-
-
-def _job(plan: Plan, chosen: Candidate, document: Mapping[str, Any], made_by: Toolchain, config: str) -> dict[str, Any]:
-    name, spec, policy = made_by
-    made, site, role = document["roles"][0]["deployment"], plan.pairing.site, document["roles"][0]
-    if spec.run is None:
-        raise Refused([Diagnostic("C021", f"{name} says nothing of how it is run", plan.pairing.locate("checkpoint"))])
-    native = plan.pairing.variant.native
-    revision = made["weights"]["revision"]
-    source = weights_path("/native", native.id, revision)
-    native_bytes = weights(plan.pairing.architecture, native, native.draft).total
-    hub = native.hubs[0]
-    hidden = hidden_env(plan.layer.spec.workload) if plan.layer else []
-    return {
-        "name": made["name"],
-        "namespace": made["namespace"],
-        "run": spec.run,
-        "command": [chosen.stack.engine.container.python if word == "python3" else word for word in spec.run.command],
-        "image": site.images.get(name) or spec.run.image or role["deployment"]["image"],
-        "config": config,
-        "file": spec.file,
-        "source": source,
-        "target": made["weights"]["path"],
-        "job_pod_security_context": JOB_POD,
-        "plain_security_context": PLAIN,
-        "claim": made["weights"]["claim"],
-        "marker": marker(made["weights"]["path"]),
-        "policy": policy,
-        "native_size": f"{ceil(native_bytes * (1 + site.weights.headroom_percent / 100) / GIB)}Gi",
-        "download_script": download_script(
-            chosen.stack.engine.container.python,
-            hub,
-            native.id,
-            revision,
-            source,
-        ),
-        "setup": setup_script(chosen.stack.engine.container.setup),
-        "download_env": [JOB_HOME, *hidden, *mirror_env(site.weights)],
-        "convert_env": [JOB_HOME, *hidden],
-        "access_mode": site.weights.access_mode,
-        "storage_class": site.weights.storage_class,
-        "deadline": int(spec.run.hours * 3600 * 4),
-        "pull_secrets": [{"name": secret} for secret in site.pull_secrets],
-    }
+def _text(template: str, file: ConfigFile, context: Mapping[str, Any]) -> str:
+    if file.format == "text":
+        return render_text(template, context)
+    data = next(render_objects(f"{template}.j2", context))
+    if file.format == "json":
+        return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    return dump(data)

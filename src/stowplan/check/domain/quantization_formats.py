@@ -1,0 +1,113 @@
+"""Formats that a quantization file asks for against what programs, loaders and chips have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stowplan.check.domain._quantization_examples import groups, plan_beside, process_list
+from stowplan.check.objects import Bundle
+from stowplan.check.quantization.coverage import Coverage
+from stowplan.check.quantization.models import chip, coverages, loaders
+from stowplan.check.quantization.rules import Rule
+from stowplan.check.registry import Found, check
+from stowplan.fit.names import Module
+
+
+@check(
+    "D210",
+    level="domain",
+    whole_bundle=True,
+    reason="Parsers judge activations and weights each by itself; a pair for which nobody wrote code ends the run, or is saved as something that nothing reads.",
+    source="msmodelslim 26.1.0 wheel, its registry; compressed-tensors 0.20.0 wheel, quantization/quant_scheme.py; amd-quark 0.13 wheel",
+    bad=process_list(weight="mxfp4") + "---\n" + groups(activation="token"),
+    good=process_list() + "---\n" + groups(),
+)
+def pair_without_code(bundle: Bundle) -> Iterator[Found]:
+    """Activations and weights of a quantization rule are a pair for which the program has code."""
+    for coverage in coverages(bundle):
+        for rule in coverage.file.rules.quantized:
+            if rule.scheme is None:
+                known = ", ".join(f"{p.activation} x {p.weight}" for f in coverage.file.spec.foreign for p in f.pairs)
+                yield Found(
+                    coverage.file.item,
+                    rule.path,
+                    f"{coverage.file.spec.title} has no code for {rule.words}",
+                    f"pairs that it has: {known}",
+                )
+
+
+@check(
+    "D211",
+    level="domain",
+    whole_bundle=True,
+    reason="The quantizer writes it, and the engine stops when it loads it: each loader registers some schemes for single matrices and some for experts.",
+    source="vllm-project/vllm-ascend@182b75ea vllm_ascend/quantization/methods/registry.py; loaders in profiles/engines",
+    bad=process_list(weight="int4"),
+    good=process_list(experts="int4", shared=', "*shared_experts*"'),
+)
+def unregistered_scheme(bundle: Bundle) -> Iterator[Found]:
+    """The engine's loader registers each scheme for the kind of matrix that it is used on."""
+    for coverage in coverages(bundle):
+        known = loaders(coverage, bundle)
+        for rule, kinds in _kinds(coverage).items():
+            for kind, module in kinds.items():
+                having = {
+                    name: loader.experts if kind == "routed experts" else loader.linear
+                    for name, loader in known.items()
+                }
+                if having and rule.scheme and not any(rule.scheme in schemes for schemes in having.values()):
+                    said = "; ".join(f"{name}: {', '.join(schemes)}" for name, schemes in having.items())
+                    message = f"{rule.scheme} on {module.name}: no loader registers it for {kind}"
+                    yield Found(coverage.file.item, rule.path, message, said)
+
+
+def _kinds(coverage: Coverage) -> dict[Rule, dict[str, Module]]:
+    """What each rule quantizes: single matrices, routed experts, with an example of each."""
+    found: dict[Rule, dict[str, Module]] = {}
+    for _, module in coverage.names:
+        for rule in coverage.rules_of.get(module.name, ()):
+            found.setdefault(rule, {}).setdefault("routed experts" if module.expert else "single matrices", module)
+    return found
+
+
+@check(
+    "D212",
+    level="domain",
+    whole_bundle=True,
+    reason="A run of hours makes weights that the chip of the plan cannot compute with.",
+    source="formats of profiles/chips, each with its source",
+    bad=process_list(experts="int4", shared=', "*shared_experts*"') + plan_beside("atlas-850-950dt", "vllm-ascend"),
+    good=process_list() + plan_beside("atlas-800i-a3", "vllm-ascend"),
+)
+def format_of_the_chip(bundle: Bundle) -> Iterator[Found]:
+    """The chip of the plan computes with what a quantization file makes."""
+    planned = chip(bundle)
+    for coverage in coverages(bundle) if planned else ():
+        name, spec = planned  # type: ignore[misc]
+        for rule in coverage.file.rules.quantized:
+            if rule.computes in spec.formats.missing:
+                message = f"makes {rule.computes} weights, and {name} does not compute with them"
+                yield Found(coverage.file.item, rule.path, message, f"it has {', '.join(spec.formats.native)}")
+
+
+@check(
+    "D213",
+    level="domain",
+    whole_bundle=True,
+    reason="The runtime has one way to read these matrices; quantized where it wants them plain (or plain where it wants them quantized) they do not load, or answer wrongly.",
+    source="vllm-project/vllm-ascend pull 15387: wo_a of all layers, wo_b of a DSpark draft",
+    bad=process_list(model="DeepSeek-V4-Flash-0731", exclude=', "mtp.*.attn.wo_b"'),
+    good=process_list(model="DeepSeek-V4-Flash-0731"),
+)
+def fixed_classes(bundle: Bundle) -> Iterator[Found]:
+    """Matrices that the runtime reads in one way only are quantized so, or not at all."""
+    for coverage in coverages(bundle):
+        for fixed in coverage.file.foreign.fixed:
+            if fixed.draft not in (None, coverage.model.draft):
+                continue
+            for key in fixed.classes:
+                for rule, module in coverage.fates.get(key, {}).items():
+                    if (rule is not None) != fixed.quantized:
+                        must = "must be quantized" if fixed.quantized else "must not be quantized"
+                        path = rule.path if rule else coverage.file.rules.quantized[0].path
+                        yield Found(coverage.file.item, path, f"{module.name} {must}: {fixed.reason}")
