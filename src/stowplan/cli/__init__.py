@@ -10,7 +10,18 @@ from typing import NoReturn
 
 import typer
 
-from stowplan.cli import catalogue, checking, explaining, logging, matrix, planning, rendering, schema, version
+from stowplan.cli import (
+    catalogue,
+    checking,
+    comparing,
+    explaining,
+    logging,
+    matrix,
+    planning,
+    rendering,
+    schema,
+    version,
+)
 
 app = typer.Typer(
     name="stowplan",
@@ -20,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (rendering, checking, planning, explaining, logging, matrix, catalogue, schema, version):
+for module in (rendering, checking, comparing, planning, explaining, logging, matrix, catalogue, schema, version):
     module.register(app)
 
 

@@ -32,7 +32,7 @@ def load_catalog(profiles: Path | None) -> Catalog:
     from stowplan.catalog import Catalog
     from stowplan.diagnostics import Diagnostic, Location, Refused
 
-    if profiles is not None and not (_exists(profiles) and profiles.is_dir()):
+    if profiles is not None and not (exists(profiles) and profiles.is_dir()):
         raise Refused([Diagnostic("P001", "is not a folder", Location(str(profiles)))], unreadable=True)
     if profiles is not None:
         _refuse_other_folders(profiles)
@@ -75,7 +75,7 @@ def find_pairing(given: str, catalog: Catalog) -> Pairing:
     from stowplan.pairing import read_pairing
 
     path = Path(given)
-    if _exists(path) or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+    if exists(path) or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         return read_pairing(path, catalog)
     if given not in catalog.pairings:
         message = f"there is no file and no pairing '{given}'"
@@ -140,7 +140,7 @@ def _at_option(diagnostic: Diagnostic, lines: list[str]) -> Diagnostic:
     return replace(diagnostic, location=Location(f"--{key_option(keys[-1].partition(':')[0].strip())}"))
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
     """Whether there is such a path; a name that no file system takes is none."""
     try:
         return path.exists()
