@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stowplan.cli.session import ProfilesOption, find_pairing, load_catalog, own_pairings, own_sites
+from stowplan.cli.session import (
+    ProfilesOption,
+    at_site,
+    find_pairing,
+    load_catalog,
+    own_pairings,
+    own_sites,
+    pairings_at,
+)
 
 if TYPE_CHECKING:
     from stowplan.catalog import Catalog
@@ -32,6 +40,12 @@ def render(
     out: Annotated[
         str, typer.Option("--out", help="Folder to write to; - writes one YAML stream for `kubectl apply -f -`.")
     ] = "manifests",
+    site: Annotated[
+        str | None,
+        typer.Option(
+            "--site", help="The cluster: its pairings, with its facts; default: each pairing's own.", show_default=False
+        ),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the folder is stale.")] = False,
     profiles: ProfilesOption = None,
 ) -> int:
@@ -39,20 +53,23 @@ def render(
     from stowplan.diagnostics import Refused
     from stowplan.plan.device_layer import site_hosts
     from stowplan.plan.planner import plan
+    from stowplan.render.cluster import render_tree
     from stowplan.render.pairing import render_all
 
     catalog = load_catalog(profiles)
     plans, problems, unreadable = [], [], False
-    for name in pairings or own_pairings(catalog):
+    for name in pairings or (pairings_at(catalog, site) if site else own_pairings(catalog)):
         try:
-            plans.append(plan(find_pairing(name, catalog)))
+            found = find_pairing(name, catalog)
+            plans.append(plan(at_site(found, site) if site else found))
         except Refused as refused:
             problems += list(refused.report)
             unreadable |= refused.unreadable
     if problems:
         raise Refused(problems, unreadable=unreadable)
-    sites = [] if pairings else [site_hosts(catalog, name) for name in own_sites(catalog)]
-    artifacts = render_all(plans, sites)
+    listed = [name for name in own_sites(catalog) if site in (None, name)]
+    sites = [] if pairings else [site_hosts(catalog, name) for name in listed]
+    artifacts = render_all(plans) if pairings else render_tree(plans, sites)
     _refuse_findings(plans, [host for hosts in sites for host in hosts], artifacts, catalog)
     if out == "-":
         return _stream(artifacts)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stowplan.catalog import Catalog
     from stowplan.diagnostics import Diagnostic
     from stowplan.pairing import Pairing
+    from stowplan.profiles.site import SiteSpec
 
 CHECKPOINTS = "checkpoints"
 """A kind of its own on the command line, though the files of variants hold them."""
@@ -89,6 +90,44 @@ def own_pairings(catalog: Catalog) -> list[str]:
     """Names of the pairings of the user's own folder, or of the shipped one where there is none."""
     folders = [folder / "pairings" for folder in catalog.folders if (folder / "pairings").is_dir()]
     return [name for name in catalog.pairings if catalog.pairings.files[name].parent == folders[-1]]
+
+
+def at_site(pairing: Pairing, site: str) -> Pairing:
+    """The pairing on another cluster: with its facts, and with what its file says of the pairing.
+
+    Raises:
+        Refused: there is no such site.
+    """
+    from stowplan.pairing import resolve
+
+    listed = known_site(pairing.catalog, site).pairings.get(pairing.name)
+    differs = listed.model_dump(exclude_none=True) if listed else {}
+    spec = pairing.spec.model_copy(update={"site": site, **differs})
+    return resolve(pairing.name, spec, pairing.catalog, pairing.document)
+
+
+def pairings_at(catalog: Catalog, site: str) -> list[str]:
+    """Names of the user's own pairings that are of a site, or that it lists.
+
+    Raises:
+        Refused: there is no such site.
+    """
+    listed = known_site(catalog, site).pairings
+    return sorted({*(name for name in own_pairings(catalog) if catalog.pairings[name].site == site), *listed})
+
+
+def known_site(catalog: Catalog, site: str) -> SiteSpec:
+    """The site that `--site` names.
+
+    Raises:
+        Refused: there is no such site.
+    """
+    from stowplan.diagnostics import Diagnostic, Location, Refused
+
+    if site not in catalog.sites:
+        hint = catalog.sites.unknown(site)
+        raise Refused([Diagnostic("P010", f"unknown site '{site}'", Location("--site"), hint=hint)], unreadable=True)
+    return catalog.sites[site]
 
 
 def own_sites(catalog: Catalog) -> list[str]:
