@@ -20,6 +20,7 @@ from stowplan.cli import (
     planning,
     rendering,
     schema,
+    starting,
     version,
 )
 
@@ -31,7 +32,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (rendering, checking, comparing, planning, explaining, logging, matrix, catalogue, schema, version):
+for module in (
+    rendering,
+    checking,
+    comparing,
+    planning,
+    explaining,
+    logging,
+    matrix,
+    catalogue,
+    schema,
+    starting,
+    version,
+):
     module.register(app)
 
 

@@ -157,7 +157,7 @@ def pairing_from_options(catalog: Catalog, options: dict[str, Any], base: Pairin
         raise Refused(
             [Diagnostic("P012", f"without a PAIRING, {names} must be given", Location("plan"))], unreadable=True
         )
-    name = base.name if base else _name(spec)
+    name = base.name if base else name_of(spec)
     envelope = {"apiVersion": "stowplan/v1", "kind": "Pairing", "metadata": {"name": name}, "spec": spec}
     text = dump(envelope)
     try:
@@ -187,7 +187,8 @@ def exists(path: Path) -> bool:
         return False
 
 
-def _name(spec: dict[str, Any]) -> str:
+def name_of(spec: dict[str, Any]) -> str:
+    """A pairing's name made of its variant, server and use case."""
     parts = [str(spec[key]).removeprefix("deepseek-") for key in ("variant", "server", "useCase")]
     return ".".join(
         "".join(c if c.isalnum() or c in "-." else "-" for c in part.lower()).strip("-.") or "x" for part in parts
