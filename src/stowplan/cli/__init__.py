@@ -15,6 +15,7 @@ from stowplan.cli import (
     checking,
     comparing,
     explaining,
+    function,
     logging,
     matrix,
     planning,
@@ -38,11 +39,13 @@ for module in (
     comparing,
     planning,
     explaining,
+    function,
     logging,
     matrix,
     catalogue,
     schema,
     starting,
+    function,
     version,
 ):
     module.register(app)
