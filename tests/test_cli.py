@@ -16,7 +16,21 @@ from stowplan import __version__
 from stowplan.catalog import Catalog
 
 PAIRINGS = sorted(path.stem for path in (ROOT / "profiles" / "pairings").glob("*.yaml"))
-COMMANDS = ("render", "check", "diff", "init", "new", "plan", "explain", "matrix", "list", "show", "schema", "version")
+COMMANDS = (
+    "render",
+    "check",
+    "diff",
+    "init",
+    "new",
+    "plan",
+    "explain",
+    "matrix",
+    "list",
+    "show",
+    "schema",
+    "fn",
+    "version",
+)
 KINDS = (
     "chips",
     "device-layers",
