@@ -194,3 +194,12 @@ def test_a_comment_keeps_its_fences_and_its_length(run: Run, write_files: Files)
     assert "`````diff" in ended.out
     assert len(ended.out) < 65_000
     assert "left out: ConfigMap big-" in ended.out
+
+
+def test_a_pairing_that_takes_an_object_over_changes_it(run: Run, write_files: Files) -> None:
+    theirs = {**DEPLOYMENT, "metadata": {"name": "p", "namespace": "deepseek-v4-baseline"}}
+    root = write_files({"theirs.yaml": stream(theirs), "p.yaml": pairing_text(**{**CHAT, "server": "mi355x-8x"})})
+    data = run("diff", root / "theirs.yaml", root / "p.yaml", "-o", "json").data
+    assert [o["change"] for o in data["objects"] if o["object"].startswith("Deployment")] == ["changed"]
+    told = [e["does"] for e in data["pairings"][0]["effects"] if e["object"].startswith("Deployment")]
+    assert "cannot be changed in place (spec.selector): delete it first" in told

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -47,11 +47,27 @@ class ObjectChange:
 
 def changes(old: Iterable[Held], new: Iterable[Held], renamed: Mapping[str, str]) -> Iterator[ObjectChange]:
     """What differs, in order of the titles; `renamed` leads from a pairing's old name to its new one."""
-    before, after = _by_identity(old, renamed), _by_identity(new, {})
+    before, after = _by(_identity, old, renamed), _by(_identity, new, {})
     found: list[ObjectChange] = []
     for identity in {**before, **after}:
         found += _compared(before.get(identity, []), after.get(identity, []), renamed)
-    yield from sorted(found, key=lambda c: (c.pairing, c.title, c.change))
+    yield from sorted(_adopted(found, renamed), key=lambda c: (c.pairing, c.title, c.change))
+
+
+def _adopted(found: Iterable[ObjectChange], renamed: Mapping[str, str]) -> Iterator[ObjectChange]:
+    """An object of others that a pairing takes over under its name (or gives up) is one object to the cluster."""
+    left = {change: [c for c in found if c.change == change] for change in ("added", "removed")}
+    yield from (c for c in found if c.change == "changed")
+    gone = _by(_named, (c.old for c in left["removed"] if c.old), {})
+    taken = set[int]()
+    for change in left["added"]:
+        partner = next(iter(gone.get(_named(change.new, {}), [])), None) if change.new else None
+        if partner is None or change.new is None:
+            yield change
+            continue
+        taken.add(id(partner))
+        yield from _compared([partner], [change.new], renamed)
+    yield from (c for c in left["removed"] if id(c.old) not in taken)
 
 
 def _compared(old: list[Held], new: list[Held], renamed: Mapping[str, str]) -> Iterator[ObjectChange]:
@@ -71,25 +87,36 @@ def _compared(old: list[Held], new: list[Held], renamed: Mapping[str, str]) -> I
         yield ObjectChange(_title(item), "removed", item, None, renamed.get(owner, owner))
 
 
-def _by_identity(held: Iterable[Held], renamed: Mapping[str, str]) -> dict[Identity, list[Held]]:
+def _by(
+    key: Callable[[Held, Mapping[str, str]], Identity], held: Iterable[Held], renamed: Mapping[str, str]
+) -> dict[Identity, list[Held]]:
     found: dict[Identity, list[Held]] = {}
     for item in held:
-        found.setdefault(_identity(item, renamed), []).append(item)
+        found.setdefault(key(item, renamed), []).append(item)
     return found
 
 
 def _identity(item: Held, renamed: Mapping[str, str]) -> Identity:
-    """What makes it the same on both sides: its place in its pairing, else group, kind, namespace and name, else its path."""
+    """What makes it the same on both sides: its place in its pairing, else what it is called, else its path."""
     owner = _pairing(item)
     if not item.is_object:
         return ("file", _in_pairing(item.path, renamed.get(owner, owner)))
-    metadata = mapping(item.data.get("metadata"))
-    group = str(item.data["apiVersion"]).rpartition("/")[0]
-    kind, name = str(item.data["kind"]), str(metadata.get("name", metadata.get("generateName", "")))
+    named = _named(item, renamed)
     if not owner:
-        return ("object", group, kind, str(metadata.get("namespace", "")), name)
-    part = name.removeprefix(str(mapping(metadata.get("labels")).get(_INSTANCE, "")))
+        return named
+    _, group, kind, _, name = named
+    part = name.removeprefix(str(mapping(mapping(item.data.get("metadata")).get("labels")).get(_INSTANCE, "")))
     return ("part", renamed.get(owner, owner), group, kind, _CONTENT.sub("", part) if kind == "Job" else part)
+
+
+def _named(item: Held, _renamed: Mapping[str, str]) -> Identity:
+    """What a cluster knows it by: group, kind, namespace and name; a file by its path."""
+    if not item.is_object:
+        return ("path", item.path)
+    metadata = mapping(item.data.get("metadata"))
+    name = str(metadata.get("name", metadata.get("generateName", "")))
+    group = str(item.data["apiVersion"]).rpartition("/")[0]
+    return ("object", group, str(item.data["kind"]), str(metadata.get("namespace", "")), name)
 
 
 def _pairing(item: Held) -> str:
