@@ -362,6 +362,7 @@ ALLOWED = {
     "check/matches_plan/claims.py": {"nvidia", "vllm"},  # an example
     "check/domain/device_components.py": {"amd", "ascend"},  # examples
     "check/domain/device_requests.py": {"ascend", "atlas-800i-a3", "huawei"},  # examples, sources
+    "check/matches_plan/processes.py": {"vllm"},  # an example
     "check/matches_plan/role.py": {"vllm"},  # an example
     "check/domain/devices.py": {"nvidia"},  # examples: images by which owners are told apart
     "check/domain/serving.py": {

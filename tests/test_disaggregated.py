@@ -14,7 +14,6 @@ from stowplan.plan.choice import verdict_of
 from stowplan.plan.document import plan_document
 from stowplan.plan.planner import decide
 from stowplan.profiles.recipe import Layout
-from stowplan.render.pairing import render_pairing
 
 A3 = ("deepseek-v4-flash", "atlas-800i-a3")
 CONNECTOR = "--kv-transfer-config"
@@ -176,11 +175,6 @@ def test_a_reason_names_its_role(catalog: Catalog) -> None:
     made = planned(catalog, "deepseek-v4-pro", "hgx-h200", layout=layout)
     assert made.verdict == "infeasible"
     assert made.reasons[0].message.startswith("decode: short by ")
-
-
-def test_what_cannot_be_rendered_yet_says_so(catalog: Catalog) -> None:
-    with pytest.raises(Refused, match="not rendered yet"):
-        render_pairing(planned(catalog, *A3, mode="disaggregated"))
 
 
 def test_the_command_line_plans_and_explains_both_roles(run: Run) -> None:

@@ -138,7 +138,8 @@ def the_stack(recipe: RecipeSpec, pairing: Pairing) -> Stack:
     """The first version of the recipe's range that has an image and runs the checkpoint with its draft, as plans choose it."""
     engine = pairing.catalog.engines[recipe.engine]
     checkpoint = next(c for c in pairing.variant.checkpoints if c.id == recipe.checkpoint)
-    fitting = [v for v in engine.versions if in_range(v.version, recipe.versions)]
+    inside = [v for v in engine.versions if in_range(v.version, recipe.versions)]
+    fitting = [v for v in inside if any(v.images.get(family) for family in pairing.chip.families)] or inside
     for draft in (checkpoint.draft, None):
         for version in fitting:
             if supports(engine, version, pairing, draft):

@@ -50,6 +50,30 @@ PAIRINGS = {
     "v4-flash.cambricon-x8-mlu590.chat-short": Expected(
         "documented", 1, (8, 1, 8), "DeepSeek-V4-Flash-bf16", "cambricon.com/mlu590", "vllm-mlu-v4-tp8"
     ),
+    "v4-flash.atlas-800i-a3.chat.apart": Expected(
+        "documented", 1, (4, 4, 16), "DeepSeek-V4-Flash-w8a8-mtp", "huawei.com/Ascend910", "ascend-flash-a3-pd-mtp"
+    ),
+    "v4-pro-0813.gb200-nvl72-tray.chat.apart": Expected(
+        "documented", 2, (1, 8, 8), "DeepSeek-V4-Pro-0813", "gpu.nvidia.com", "recipes-pro-0813-gb200-pd"
+    ),
+    "v4-pro.atlas-800i-a2-910b3.chat": Expected(
+        "documented", 4, (8, 4, 32), "DeepSeek-V4-Pro-w4a8-mtp", "huawei.com/Ascend910", "ascend-pro-a2-4node-dp4tp8"
+    ),
+    "v4.1-flash.atlas-800i-a3.coding-agent": Expected(
+        "derived", 1, (4, 4, 16), "DeepSeek-V4.1-Flash-w8a8", "huawei.com/Ascend910", None
+    ),
+    "v4-flash.atlas-850-950dt.chat": Expected(
+        "documented", 1, (1, 4, 4), "DeepSeek-V4-Flash", "huawei.com/npu", "ascend-flash-950dt-dp4-mtp"
+    ),
+    "v4-pro.atlas-850-950dt.chat": Expected(
+        "documented", 2, (8, 2, 16), "DeepSeek-V4-Pro", "huawei.com/npu", "ascend-pro-950dt-2node-dp2tp8"
+    ),
+    "v4-flash.atlas-850-950pr.long-context": Expected(
+        "derived", 1, (4, 1, 4), "DeepSeek-V4-Flash", "huawei.com/npu", "ascend-flash-950pr-tp4-dsacp-1m"
+    ),
+    "v4-flash-0731.atlas-850-950pr.coding-agent": Expected(
+        "derived", 1, (4, 2, 8), "DeepSeek-V4-Flash-0731", "huawei.com/npu", None
+    ),
 }
 
 
@@ -113,13 +137,15 @@ def test_what_is_refused_is_not_rendered(refused: tuple[str, str], catalog: Cata
 @pytest.mark.parametrize("name", PAIRINGS)
 def test_the_ledger_adds_up_to_the_device(name: str, plans: dict[str, Plan]) -> None:
     document = plan_document(plans[name])
-    device = document["roles"][0]["memory"]["device"]
-    weights = device["weights"]
-    assert sum(size for part, size in weights.items() if part != "total") == weights["total"]
-    parts = [size for part, size in device.items() if part not in ("total", "weights")]
-    assert sum(parts) + weights["total"] == device["total"]
-    assert all(isinstance(size, int) and size >= 0 for size in parts)
-    assert sum(line["bytes"] for line in document["ledger"]) + device["free"] == device["total"]
+    for role in document["roles"]:
+        device = role["memory"]["device"]
+        weights = device["weights"]
+        assert sum(size for part, size in weights.items() if part != "total") == weights["total"]
+        parts = [size for part, size in device.items() if part not in ("total", "weights")]
+        assert sum(parts) + weights["total"] == device["total"]
+        assert all(isinstance(size, int) and size >= 0 for size in parts)
+        lines = [line["bytes"] for line in document["ledger"] if line["role"] == role["name"]]
+        assert sum(lines) + device["free"] == device["total"]
 
 
 @pytest.mark.parametrize("name", PAIRINGS)
@@ -132,11 +158,12 @@ def test_every_line_of_the_ledger_says_how_and_by_whom(name: str, plans: dict[st
 def test_every_setting_says_what_set_it_and_why(name: str, plans: dict[str, Plan]) -> None:
     document = plan_document(plans[name])
     decided = {decision["key"]: decision for decision in document["decisions"]}
-    role = document["roles"][0]
-    for key in [*(f"flags.{f}" for f in role["flags"]), *(f"env.{e}" for e in role["env"])]:
-        own = [decision for known, decision in decided.items() if known == key or known.startswith(f"{key}.")]
-        assert own, key
-        assert all(d["setBy"] and d["reason"] and d["source"] for d in own), own
+    for role in document["roles"]:
+        prefix = f"{role['name']}." if len(document["roles"]) > 1 else ""
+        for key in [*(f"{prefix}flags.{f}" for f in role["flags"]), *(f"{prefix}env.{e}" for e in role["env"])]:
+            own = [decision for known, decision in decided.items() if known == key or known.startswith(f"{key}.")]
+            assert own, key
+            assert all(d["setBy"] and d["reason"] and d["source"] for d in own), own
 
 
 @pytest.mark.parametrize("name", [n for n, e in PAIRINGS.items() if e.verdict == "documented"])
@@ -145,7 +172,10 @@ def test_a_documented_plan_cites_its_recipe(name: str, plans: dict[str, Plan], c
     plan = plans[name]
     assert {*recipe.sources} <= {*plan.sources}
     assert plan.pairing.spec.server in recipe.servers
-    assert plan.chosen and plan.chosen.roles[0].placement.layout == recipe.roles["server"].layout
+    assert plan.chosen
+    assert {role.name: role.placement.layout for role in plan.chosen.roles} == {
+        name: role.layout for name, role in recipe.roles.items()
+    }
 
 
 def test_a_derived_plan_says_what_it_assumes(plans: dict[str, Plan]) -> None:

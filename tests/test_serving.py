@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -112,7 +113,7 @@ def test_a_deployed_job_is_named_by_what_it_runs(plans: dict[str, Plan]) -> None
 
 def test_a_rollout_takes_one_pod_or_group_at_a_time(plans: dict[str, Plan]) -> None:
     for plan in plans.values():
-        assert [o["spec"]["maxUnavailable"] for o in of_kind(plan, "PodDisruptionBudget")] == [1]
+        assert {o["spec"]["maxUnavailable"] for o in of_kind(plan, "PodDisruptionBudget")} == {1}
 
 
 def test_metrics_can_be_scraped_where_the_site_monitors(plans: dict[str, Plan]) -> None:
@@ -131,7 +132,7 @@ def test_alerts_are_about_the_pairing_s_own_pods(plans: dict[str, Plan]) -> None
         name = of_kind(plan, "ServiceAccount")[0]["metadata"]["name"]
         for group in of_kind(plan, "PrometheusRule")[0]["spec"]["groups"]:
             for rule in group["rules"]:
-                assert f'pod=~"{name}-[0-9' in rule["expr"]
+                assert re.search(rf'pod=~"{name}(-prefill|-decode)?-\[0-9', rule["expr"])
 
 
 def test_prerequisites_name_every_secret_and_every_custom_kind(plans: dict[str, Plan]) -> None:
@@ -230,3 +231,73 @@ def test_every_pod_of_a_group_by_host_number_knows_its_place(catalog: Catalog) -
 def test_an_object_s_name_begins_with_a_letter() -> None:
     assert object_name("4-pro.chat") == "p-4-pro-chat"
     assert len(object_name("4" * 80)) <= 40
+
+
+def at_site(plan: Plan, **changed: Any) -> Plan:
+    return replace(plan, pairing=replace(plan.pairing, site=plan.pairing.site.model_copy(update=changed)))
+
+
+def test_a_pairing_with_most_replicas_is_scaled_by_what_is_in_flight(plans: dict[str, Plan]) -> None:
+    plan = plans["v4-flash.mi355x-8x.recommendation"]
+    (scaled,), (deployment,) = of_kind(plan, "ScaledObject"), of_kind(plan, "Deployment")
+    assert "replicas" not in deployment["spec"], "the autoscaler's, so that applying again does not reset it"
+    spec = scaled["spec"]
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 6)
+    assert spec["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    (trigger,) = spec["triggers"]
+    endpoint = plan.chosen.stack.engine.endpoint if plan.chosen else None
+    assert endpoint and endpoint.running_metric in trigger["metadata"]["query"]
+    assert int(trigger["metadata"]["threshold"]) <= plan.pairing.use_case.load.concurrency
+    with pytest.raises(Refused, match="must give prometheus"):
+        render_pairing(at_site(plan, prometheus=""))
+
+
+@pytest.mark.parametrize(
+    ("pins", "message"),
+    [
+        ({"replicas": 3, "maxReplicas": 2}, "maxReplicas is 2 and replicas is 3"),
+        ({"maxReplicas": 2, "mode": "disaggregated"}, "keep their proportion"),
+    ],
+)
+def test_scaling_that_cannot_be_is_refused(pins: dict[str, Any], message: str, catalog: Catalog) -> None:
+    with pytest.raises(Refused, match=message):
+        planned(catalog, "deepseek-v4-flash", "atlas-800i-a3", **pins)
+
+
+def test_pods_of_a_priority_class(plans: dict[str, Plan]) -> None:
+    classes = [pod.get("priorityClassName") for pod in pods(plans["v4-flash.mi355x-8x.recommendation"])]
+    assert classes.count("serving") == 1, "the engine's pods, not the Jobs'"
+
+
+def test_weights_in_a_folder_of_the_hosts(plans: dict[str, Plan]) -> None:
+    plan = plans["v4-pro-0813.hgx-b200.chat"]
+    weights = plan.pairing.site.weights.model_copy(update={"host_path": "/srv/checkpoints"})
+    moved = at_site(plan, weights=weights)
+    assert not of_kind(moved, "PersistentVolumeClaim")
+    assert len(of_kind(moved, "Job")) == 1, "the smoke test; nothing is fetched"
+    (deployment,) = of_kind(moved, "Deployment")
+    assert deployment["metadata"]["namespace"].endswith("-privileged")
+    assert "stowplan.dev/reason-host-path" in deployment["metadata"]["annotations"]
+    pod = deployment["spec"]["template"]["spec"]
+    assert {"name": "weights", "hostPath": {"path": "/srv/checkpoints", "type": "Directory"}} in pod["volumes"]
+    assert "config.json" in pod["initContainers"][0]["args"][0]
+
+
+def test_weights_in_an_image(plans: dict[str, Plan]) -> None:
+    plan = plans["v4-pro-0813.hgx-b200.chat"]
+    reference = "registry.example.com/models/deepseek-v4-pro-0813:1"
+    images = {"deepseek-ai/DeepSeek-V4-Pro-0813": reference}
+    moved = at_site(plan, weights=plan.pairing.site.weights.model_copy(update={"images": images}))
+    assert not of_kind(moved, "PersistentVolumeClaim")
+    pod = of_kind(moved, "Deployment")[0]["spec"]["template"]["spec"]
+    assert {"name": "weights", "image": {"reference": reference, "pullPolicy": "IfNotPresent"}} in pod["volumes"]
+    mount = next(m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "weights")
+    assert f" {mount['mountPath']} \\\n" in pod["containers"][0]["args"][0]
+    assert "initContainers" not in pod
+
+
+def test_a_checkpoint_that_a_job_makes_needs_a_claim(plans: dict[str, Plan]) -> None:
+    plan = plans["v4-flash.cambricon-x8-mlu590.chat-short"]
+    weights = plan.pairing.site.weights.model_copy(update={"host_path": "/srv/checkpoints"})
+    with pytest.raises(Refused, match="needs a claim"):
+        render_pairing(at_site(plan, weights=weights))

@@ -207,7 +207,7 @@ def test_a_variant_tells_what_runs_it_with_which_parsers_and_drafts(run: Run) ->
     assert "parsers.sglang --tool-call-parser deepseekv4, --reasoning-parser deepseek-v4" in shown
     assert "draftModules.dspark 10.863 GB" in shown
     assert "routed_experts int8-channel-offset" in shown
-    assert "namedBy.pairings v4-flash-0731.hgx-h200.coding-agent" in shown
+    assert "namedBy.pairings v4-flash-0731.atlas-850-950pr.coding-agent, v4-flash-0731.hgx-h200.coding-agent" in shown
 
 
 def test_an_engine_shows_what_only_its_file_used_to(run: Run) -> None:

@@ -31,16 +31,20 @@ def _number(minor: str) -> int:
     return int(minor.partition(".")[2])
 
 
-def claim_names(layer: Layer, minor: str, name: str, count: int, *, grouped: bool) -> dict[str, Any]:
-    """Names of the claims that the pods of one object make, each of that many devices; empty without claims."""
+def claim_names(layer: Layer, minor: str, names: tuple[str, str], count: int, *, joined: bool) -> dict[str, Any]:
+    """Names of the claims that the pods of one object make, each of that many devices; empty without claims.
+
+    `names` are the object's own and its pairing's: all pods of a pairing that reach each other share a group's claim.
+    """
     claims, group = layer.spec.workload.claims, layer.server.group
     if claims is None:
         return {}
+    name, shared = names
     devices = {
         "apiVersion": api_version(layer.spec, minor),
         "name": claims.name,
         "template": f"{name}-{claims.name}-{count}",  # a claim template cannot be changed: another count is another one
     }
-    if not grouped or group is None:
+    if not joined or group is None:
         return {"claim": devices}
-    return {"claim": devices, "groupClaim": {"name": group.name, "template": f"{name}-{group.name}"}}
+    return {"claim": devices, "groupClaim": {"name": group.name, "template": f"{shared}-{group.name}"}}

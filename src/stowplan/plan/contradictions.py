@@ -26,9 +26,20 @@ def refuse_contradictions(pairing: Pairing) -> None:
     Raises:
         Refused: with every contradiction at its place.
     """
-    problems = [*_modes(pairing), *_sizes(pairing), *_keys(pairing)]
+    problems = [*_modes(pairing), *_sizes(pairing), *_keys(pairing), *_scaling(pairing)]
     if problems:
         raise Refused(problems)
+
+
+def _scaling(pairing: Pairing) -> Iterator[Diagnostic]:
+    most, least, place = pairing.spec.max_replicas, pairing.spec.replicas, pairing.locate("maxReplicas")
+    if most is None:
+        return
+    if most < least:
+        yield Diagnostic("P033", f"maxReplicas is {most} and replicas is {least}", place, hint=f"at least {least}")
+    if len(pairing.roles) > 1:
+        message = "prefill and decode keep their proportion: an autoscaler of one role would break it"
+        yield Diagnostic("P033", message, place, hint="give replicas, or serve aggregated")
 
 
 def _modes(pairing: Pairing) -> Iterator[Diagnostic]:

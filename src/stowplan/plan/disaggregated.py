@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import ceil
+from typing import Any
 
 from stowplan.estimate import Pair, estimate_pair
 from stowplan.pairing import ROLES, Pairing
@@ -12,7 +14,7 @@ from stowplan.plan.choice import rank
 from stowplan.plan.evaluate import Evaluator
 from stowplan.plan.layouts import Placement, placements
 from stowplan.plan.model import Candidate, Recipe, Role, Stack
-from stowplan.plan.settings import Origin, pin_path
+from stowplan.plan.settings import Key, Origin, pin_path
 from stowplan.profiles.engine import Transfer
 from stowplan.versions import in_range
 
@@ -69,6 +71,11 @@ class PairSearcher:
             self._placed[key] = self.evaluator.of(name).place(placement, recipe)
         return self._placed[key]
 
+    @cached_property
+    def handed(self) -> Transfer | None:
+        """How the stack hands caches on."""
+        return transfer(self.evaluator.pairing, self.evaluator.stack)
+
     @property
     def _host(self) -> int:
         return self.evaluator.layer.devices_of(self.evaluator.pairing.server)
@@ -119,17 +126,27 @@ class PairSearcher:
         return evaluator.judge(told, nodes, recipe, bands, carried)
 
     def _told(self, role: Role, roles: Sequence[Role]) -> Role:
-        """A role whose connector knows the sizes of both roles, where its engine's has to."""
-        handed = transfer(self.evaluator.pairing, self.evaluator.stack)
-        if handed is None or handed.sizes is None:
+        """A role whose connector knows what its engine's transfer has to be told of both."""
+        if self.handed is None:
             return role
         settings = role.settings.copy()
-        origin = Origin("plan", "peer sizes", "each role is told the sizes of both", handed.source)
-        for peer in roles:
-            path = (*pin_path(handed.sizes.path), peer.name)
-            for name, size in (
-                (handed.sizes.tp, peer.placement.layout.tp),
-                (handed.sizes.dp, peer.placement.layout.dp),
-            ):
-                settings.put((*path, name), size, origin)
+        for path, value, name, reason in self._facts(self.handed, role, roles):
+            settings.put(path, value, Origin("plan", name, reason, self.handed.source))
+        self.evaluator.of(role.name).pin(settings)
         return replace(role, settings=settings)
+
+    def _facts(self, handed: Transfer, role: Role, roles: Sequence[Role]) -> Iterator[tuple[Key, Any, str, str]]:
+        """Path, value, name and reason of each setting."""
+        for setting in handed.drawn:
+            yield pin_path(setting), None, "drawn", "instances may not share it; the engine draws one"
+        if handed.handshake:
+            first = handed.handshake.transport_from + handed.handshake.transport_per_device * self._host
+            before = sum(peer.placement.layout.devices for peer in roles[: roles.index(role)])
+            reason = f"the transport draws ports below {first} on a host of {self._host} devices"
+            yield pin_path(handed.handshake.path), first + before, "handshake port", reason
+        if handed.sizes is None:
+            return
+        for peer in roles:
+            path, layout = (*pin_path(handed.sizes.path), peer.name), peer.placement.layout
+            for key, size in ((handed.sizes.tp, layout.tp), (handed.sizes.dp, layout.dp)):
+                yield (*path, key), size, "peer sizes", "each role is told the sizes of both"

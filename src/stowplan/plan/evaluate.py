@@ -136,9 +136,13 @@ class Evaluator:
             title, spec = recipe
             put_set(settings, spec.roles[self.role].set, Origin("recipe", title, spec.title, spec.sources[0]))
         self._fill(settings, placement)
+        self.pin(settings)
+        return settings
+
+    def pin(self, settings: Settings) -> None:
+        """Lay the pairing's own pins over all."""
         for key, value in self.pairing.pins(self.role):
             settings.pin(pin_path(key), value, Origin("pairing", self.pairing.name, "pinned", "the pairing's set"))
-        return settings
 
     def _fill(self, settings: Settings, placement: Placement) -> None:
         layout = placement.layout

@@ -9,16 +9,21 @@ from stowplan.profiles.site import SiteSpec
 
 def engine_image(chip: ChipSpec, site: SiteSpec, engine: str, version: Version) -> str:
     """The engine's image for the chip: the site's own, else the catalogue's behind the site's mirror; empty: none."""
-    if engine in site.images:
-        return site.images[engine]
+    if own := _own(site, engine, version):
+        return own
     families = [family for family in chip.families if family in version.images]
     found = version.images[families[-1]] if families else None
     return mirrored(found, site.registry_mirrors) if found else ""
 
 
+def _own(site: SiteSpec, engine: str, version: Version) -> str | None:
+    """The image that the site names for this version, or for every version of the engine."""
+    return site.images.get(f"{engine}@{version.version}") or site.images.get(engine)
+
+
 def built_with(chip: ChipSpec, site: SiteSpec, engine: str, version: Version) -> Build | None:
     """What the catalogue's image for the chip was built with; none of an image that the site names."""
-    if engine in site.images:
+    if _own(site, engine, version):
         return None
     return next((version.stack[family] for family in reversed(chip.families) if family in version.stack), None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stowplan.pairing import Pairing, find_checkpoint
+from stowplan.plan.images import engine_image
 from stowplan.plan.model import Reason, Stack
 from stowplan.profiles.engine import Effect, EngineSpec, Version
 from stowplan.profiles.rule import StackContext, holds
@@ -129,6 +130,8 @@ def _version(
 ) -> tuple[tuple[Version, Draft | None] | None, list[Reason]]:
     """The version to take and the draft that runs on it: pinned, else one that a recipe shows here, else the default, else the first that can.
 
+    A version without an image, public or the site's, is taken only where none with one will do.
+
     Where there is none, the reasons why each version that was asked for is known to fail; no reason where a source is missing.
     """
     _, pinned = pairing.engine
@@ -138,11 +141,12 @@ def _version(
         key=lambda v: (not any(in_range(v.version, r) for r in shown), v.version != engine.default_version),
     )
     asked = [version for version in ordered if pinned in (None, version.version)]
+    at_hand = [v for v in asked if engine_image(pairing.chip, pairing.site, name, v)]
     drafts: list[Draft | None] = [checkpoint.draft, None] if checkpoint.draft else [None]
     known: list[Reason] = []
     silent = False
-    for draft in drafts:
-        for version in asked:
+    for versions, draft in ((versions, draft) for versions in (at_hand, asked) for draft in drafts):
+        for version in versions:
             bad = list(known_bad(name, engine, stack_context(pairing, checkpoint, version, draft)))
             if not bad and _supports(engine, pairing, version, draft, checkpoint):
                 return (version, draft), []

@@ -287,6 +287,8 @@ class MultiNode(Model):
     """How a pod is told its place: its first data-parallel rank, or its host's number."""
     rpc_port: int
     flags: dict[str, FlagName]
+    every_host_flag: FlagName | None = None
+    """With it each host has a front end for its own ranks; else the leader's is the only one."""
     rdma_flags: dict[str, Items[str]] = {}
     """Flag to the values of it that exchange between hosts by RDMA alone."""
     interface_env: Items[str] = ()
@@ -304,6 +306,58 @@ class PeerSizes(Model):
     dp: Text
 
 
+class HandshakePort(Model):
+    """First port on which a role's ranks offer their caches, one for each rank, above what the transport takes itself."""
+
+    path: Text
+    """`flags.--x.inner`."""
+    transport_from: int
+    transport_per_device: int
+    """The transport draws its own ports from so many for each device of a host, from the one above on."""
+
+
+class RankProcesses(Model):
+    """One process for each data-parallel rank, each with a port of its own; the pod's shell starts them."""
+
+    flags: dict[Literal["rank", "address", "rpcPort"], FlagName]
+    devices_env: Text
+    """Variable with the devices of one process, counted in its container."""
+
+
+class RouterFlags(Model):
+    """How the router spells what the plan tells it."""
+
+    port: FlagName
+    peers: dict[Literal["prefill", "decode"], Items[FlagName]]
+    """Flags of a role's addresses, in the order that the method gives them."""
+    ranks: FlagName | None = None
+    """Ranks behind one address, where both roles have as many."""
+    bootstrap_env: Text | None = None
+    """Variable of prefill with the port that follows its address."""
+    startup: FlagName | None = None
+    """Seconds that it waits for the engines."""
+
+
+class Router(Sourced):
+    """What stands before prefill and decode, and sends a request through both."""
+
+    name: Name
+    image: str | None
+    """Null: the engine's image holds it."""
+    command: Items[Text]
+    set: Settings = {}
+    """Flags that every deployment has."""
+    method: Literal["urls", "hosts-and-ports"]
+    """Each address by its own flag, or one list of hosts and one of ports."""
+    flags: RouterFlags
+    port: int
+    health: Text
+    key_env: Text
+    """Variable with the key that it shows to the engines; it asks its own callers for none."""
+    run_as: int | None
+    """User id; null: root, as the image needs it."""
+
+
 class Transfer(Sourced):
     """How caches go from prefill to decode on a chip family, where that is documented."""
 
@@ -311,6 +365,18 @@ class Transfer(Sourced):
     versions: Versions | None = None
     sizes: PeerSizes | None = None
     """None: the roles find each other's sizes by themselves."""
+    handshake: HandshakePort | None = None
+    drawn: Items[Text] = ()
+    """Settings of documented commands that no two instances may share; left out, the engine draws them."""
+    processes: RankProcesses | None = None
+    """None: one process for each pod, whatever its ranks."""
+    rdma: bool = False
+    """Caches cross the hosts' own network by RDMA: the site names the resource."""
+    interface_env: Items[str] = ()
+    address_env: Items[str] = ()
+    """As for groups of hosts."""
+    router: Router | None = None
+    """None: the engine's own operator brings one."""
 
 
 class Container(Model):

@@ -30,6 +30,8 @@ class PairingSpec(Model):
     nodes: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Hosts of one replica."""
     replicas: Annotated[int, Field(ge=1, le=10_000)] = 1
+    max_replicas: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Most replicas to which an autoscaler may go; none: nothing scales."""
     engine: Text | None = None
     """`NAME` or `NAME@VERSION`."""
     checkpoint: Text | None = None

@@ -25,6 +25,10 @@ class Weights(Model):
     """Hub to the address of its mirror, `https://HOST`; none: the hub itself."""
     download_rate: Annotated[float, Field(gt=0)] = 0.05
     """GB/s at which a checkpoint arrives; the deadlines of what waits for it follow."""
+    host_path: Annotated[str, Field(pattern=r"^(/[^/]+)*$")] = ""
+    """Folder of the hosts that already holds the checkpoints, each below `ORGANISATION/NAME`; empty: a claim."""
+    images: dict[str, str] = {}
+    """Checkpoint id to the OCI image that holds its files at the root; others come by claim or host path."""
     token_secret: str = ""
     """Secret with key `token`; empty: anonymous download."""
     revisions: dict[str, str] = {}
@@ -83,7 +87,7 @@ class SiteSpec(Model):
     """Registry host to the mirror that stands for it in image names."""
     pull_secrets: Items[str] = ()
     images: dict[str, str] = {}
-    """Component, engine or quantizer without a public image, to the site's image."""
+    """Component, engine (`NAME`, or `NAME@VERSION`), router or quantizer to the site's own image."""
     device_memory: dict[Name, int] = Field(default_factory=dict, alias="deviceMemoryMib")
     """Chip to MiB that its driver reports here, where the catalogue does not know or the site measured."""
     host_memory: dict[Name, float] = Field(default_factory=dict, alias="hostMemoryGib")
@@ -104,6 +108,10 @@ class SiteSpec(Model):
     """Architecture of the hosts on which a device layer's own scheduler runs; none: as the layer's profile has it."""
     weights: Weights = Weights()
     network: Network = Network()
+    priority_class: str = ""
+    """Of the engine's pods; empty: the cluster's default."""
+    prometheus: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""
+    """Address that an autoscaler asks for the engine's metrics; needed where a pairing gives `maxReplicas`."""
     monitoring: bool = True
     """Render PodMonitor and PrometheusRule (needs the Prometheus operator's kinds)."""
     monitoring_labels: dict[str, str] = {}

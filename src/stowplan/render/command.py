@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from stowplan.profiles.device_layer import Workload
-from stowplan.profiles.engine import Container, MultiNode
+from stowplan.profiles.engine import Container, EngineSpec, MultiNode, RankProcesses
 from stowplan.profiles.site import Weights
 
 _COMPLETE = ".complete"
@@ -33,34 +34,122 @@ def setup_script(files: Sequence[str]) -> str:
     return f'set +eu\nfor file in {" ".join(files)}; do if [ -f "$file" ]; then . "$file"; fi; done\n'
 
 
-def start_script(container: Container, model: str, flags: Mapping[str, Any], group: Sequence[str] = ()) -> str:
-    """Start the engine in place of the shell, so that it gets the pod's signals."""
-    words = [f"{shlex.join(container.command)} {shlex.quote(model)}", *arguments(flags), *group]
-    lines = " \\\n  ".join(words)
-    return (
-        f"{setup_script(container.setup)}set -eu\n# a restarted container finds the segments of the one before\n"
-        f"rm -rf /dev/shm/*\nexec {lines}\n"
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A pod's place among those of its role."""
+
+    nodes: int
+    ranks: int
+    """Data-parallel ranks of the whole role."""
+    leader: bool
+    every_pod: bool
+    """Each pod answers, not the leader alone."""
+    processes: int
+    """Processes of a pod."""
+    devices: int
+    """Devices of one process."""
+    by_rank: RankProcesses | None
+    """How a process of one rank is told its place; None: one process has all ranks of the pod."""
+
+
+def engine_script(
+    engine: EngineSpec, model: str, flags: Mapping[str, Any], place: Place, made: Mapping[str, Any]
+) -> str:
+    """Start the engine of one pod; `made` has the ports and addresses of its role."""
+    key = f'{engine.endpoint.api_key_flag} "${engine.endpoint.api_key_env}"' if engine.endpoint.api_key_flag else ""
+    serves = place.leader or place.every_pod
+    group: list[str] = [key] if key and serves else []
+    multi = engine.multi_node
+    if place.by_rank:
+        return _rank_script(engine, model, flags, group, place, place.by_rank, made)
+    if place.nodes > 1 and multi:
+        if not serves and "headless" in multi.flags:  # such a pod has no HTTP server, and refuses its flags
+            serving = {engine.fields[name].flag for name in ("port", "servedModelName")}
+            flags = {flag: value for flag, value in flags.items() if flag not in serving}
+        group += group_flags(multi, place)
+    return _beginning(engine.container) + f"exec {_words(engine.container, model, flags, group)}\n"
+
+
+def _beginning(container: Container) -> str:
+    clean = "# a restarted container finds the segments of the one before\nrm -rf /dev/shm/*\n"
+    return f"{setup_script(container.setup)}set -eu\n{clean}"
+
+
+def _words(
+    container: Container, model: str, flags: Mapping[str, Any], more: Sequence[str] = (), indent: str = "  "
+) -> str:
+    words = [f"{shlex.join(container.command)} {shlex.quote(model)}", *arguments(flags), *more]
+    return f" \\\n{indent}".join(words)
+
+
+def _rank_script(
+    engine: EngineSpec,
+    model: str,
+    flags: Mapping[str, Any],
+    more: Sequence[str],
+    place: Place,
+    spec: RankProcesses,
+    made: Mapping[str, Any],
+) -> str:
+    port, indexes = engine.fields["port"].flag, " ".join(str(index) for index in range(place.processes))
+    grouped, count = place.nodes > 1, place.devices
+    rank = f"LWS_WORKER_INDEX * {place.processes} + index" if grouped else "index"
+    address = "LWS_LEADER_ADDRESS" if grouped else made["network"]["addressEnv"][0]
+    own = [
+        *more,
+        f'{port} "$(({made["ports"]["http"]} + index))"',
+        f'{spec.flags["rank"]} "$(({rank}))"',
+        f'{spec.flags["address"]} "${address}"',
+        f"{spec.flags['rpcPort']} {made['ports']['rpc']}",
+    ]
+    shared = {flag: value for flag, value in flags.items() if flag != port}
+    return _beginning(engine.container) + _RANKS.format(
+        indexes=indexes,
+        variable=spec.devices_env,
+        first=f"index * {count}",
+        last=f"index * {count} + {count - 1}",
+        command=_words(engine.container, model, shared, own, "    "),
     )
 
 
-def group_flags(multi_node: MultiNode, nodes: int, ranks: int, *, leader: bool) -> list[str]:
+_RANKS = """\
+engines=()
+stop() {{ kill -TERM "${{engines[@]}}" 2>/dev/null || true; }}
+trap stop TERM INT
+for index in {indexes}; do
+  {variable}="$(seq -s, $(({first})) $(({last})))"
+  export {variable}
+  {command} &
+  engines+=("$!")
+done
+# the ranks wait for each other: one that ends takes the others with it
+code=0
+wait -n || code=$?
+stop
+wait || true
+exit "$code"
+"""
+
+
+def group_flags(multi_node: MultiNode, place: Place) -> list[str]:
     """Flags that place a pod in its group; the LeaderWorkerSet's environment gives address and index."""
     names, port = multi_node.flags, multi_node.rpc_port
     if multi_node.method == "node-rank":
         return [
             f'{names["address"]} "$LWS_LEADER_ADDRESS:{port}"',
-            f"{names['nodes']} {nodes}",
+            f"{names['nodes']} {place.nodes}",
             f'{names["rank"]} "$LWS_WORKER_INDEX"',
         ]
-    here = ranks // nodes
+    here = place.ranks // place.nodes
     words = [
         f'{names["address"]} "$LWS_LEADER_ADDRESS"',
         f"{names['rpcPort']} {port}",
         f"{names['sizeLocal']} {here}",
     ]
-    if not leader:
-        words += [names["headless"], f"{names['startRank']} $((LWS_WORKER_INDEX * {here}))"]
-    return words
+    start = f"{names['startRank']} $((LWS_WORKER_INDEX * {here}))"
+    if place.every_pod:
+        return [*words, start]
+    return words if place.leader else [*words, names["headless"], start]
 
 
 def marker(path: str) -> str:
@@ -68,18 +157,19 @@ def marker(path: str) -> str:
     return f"{path}/{_COMPLETE}"
 
 
-def wait_script(path: str) -> str:
-    """Wait until the checkpoint is whole on the volume."""
-    return f"until [ -f {shlex.quote(marker(path))} ]; do echo 'waiting for the weights'; sleep 15; done\n"
+def wait_script(file: str) -> str:
+    """Wait until the volume has the file by which a whole checkpoint is known."""
+    return f"until [ -f {shlex.quote(file)} ]; do echo 'waiting for the weights'; sleep 15; done\n"
 
 
-def ready_script(port: int, path: str, model: str, key_variable: str) -> str:
-    """Exit 0 when the endpoint lists the served model; the key comes from the container's own environment."""
+def ready_script(ports: Sequence[int], path: str, model: str, key_variable: str) -> str:
+    """Exit 0 when each of the pod's endpoints lists the served model; the key comes from the container's environment."""
     return (
-        "import json, os, urllib.request as r; "
-        f'key = os.environ.get({key_variable!r}, ""); '
-        f'request = r.Request("http://127.0.0.1:{port}{path}", headers={{"Authorization": "Bearer " + key}}); '
-        f'assert {model!r} in [m["id"] for m in json.load(r.urlopen(request, timeout=8))["data"]]'
+        "import json, os, urllib.request as r\n"
+        f'headers = {{"Authorization": "Bearer " + os.environ.get({key_variable!r}, "")}}\n'
+        f"for port in {list(ports)}:\n"
+        f'    request = r.Request(f"http://127.0.0.1:{{port}}{path}", headers=headers)\n'
+        f'    assert {model!r} in [m["id"] for m in json.load(r.urlopen(request, timeout=8))["data"]], port\n'
     )
 
 
@@ -140,4 +230,23 @@ message = ask("/v1/chat/completions", question)["choices"][0]["message"]
 text = (message.get("content") or "") + (message.get("reasoning") or message.get("reasoning_content") or "")
 print(text)
 sys.exit(0 if "42" in text else "the answer does not hold 42")
+"""
+
+WAIT_FOR_ENGINES = """\
+import sys, time, urllib.request
+
+path, *roles = sys.argv[1:]
+
+
+def answers(address):
+    try:
+        return urllib.request.urlopen(address + path, timeout=5).status == 200
+    except OSError as error:  # refused, reset, timed out, no such name yet
+        print("waiting:", address, error, flush=True)
+        return False
+
+
+for role in roles:
+    while not any(answers(address) for address in role.split(",")):
+        time.sleep(15)
 """

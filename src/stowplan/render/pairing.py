@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stowplan.diagnostics import Diagnostic, Location, Refused
-from stowplan.plan.deployment import deployment
+from stowplan.plan.deployment import deployments, object_name
 from stowplan.plan.device_layer import Host, host_of
+from stowplan.plan.disaggregated import transfer
 from stowplan.plan.document import digest, plan_document
 from stowplan.plan.model import Plan, Reason, Stack
+from stowplan.plan.router import router
+from stowplan.plan.scaling import scaling
 from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
 from stowplan.render.device_layer import group_artifacts, layer_artifacts, server_artifacts
 from stowplan.render.labels import name_by_content, stamp
@@ -24,8 +27,13 @@ def full_document(plan: Plan) -> dict[str, Any]:
     """The plan's document with the numbers and names of its Kubernetes objects."""
     document = plan_document(plan)
     if plan.chosen is not None:
-        for role, said in zip(plan.chosen.roles, document["roles"], strict=True):
-            said["deployment"] = deployment(plan, plan.chosen, role)
+        for said, made in zip(document["roles"], deployments(plan, plan.chosen), strict=True):
+            said["deployment"] = made
+        budget = document["roles"][0]["deployment"]["probes"]["startup"]["budgetSeconds"]
+        if paced := scaling(plan, plan.chosen, budget):
+            document["scaling"] = paced
+        if before := router(plan, plan.chosen, document["roles"]):
+            document["router"] = before
     return document
 
 
@@ -37,11 +45,11 @@ def render_pairing(plan: Plan) -> list[Artifact]:
     """
     if plan.chosen is None:
         raise Refused(_refusals(plan))
-    if len(plan.chosen.roles) > 1:
-        message = "prefill and decode apart can be planned, but not rendered yet"
-        place = plan.pairing.locate("mode" if plan.pairing.spec.mode else "layout")
-        raise Refused([Diagnostic("P032", message, place, hint="stowplan plan gives the roles' layouts and flags")])
     document = full_document(plan)
+    if len(document["roles"]) > 1 and "router" not in document:
+        message = f"no router for prefill and decode of {plan.chosen.stack.engine_name} is in the catalogue"
+        place = plan.pairing.locate("mode" if plan.pairing.spec.mode else "layout")
+        raise Refused([Diagnostic("P032", message, place, hint="its operator brings one, or serve aggregated")])
     _refuse_missing_site_values(plan, plan.chosen.stack, document)
     folder = f"pairings/{plan.pairing.name}"
     labels, annotations = _labels(document), _annotations(document)
@@ -126,35 +134,55 @@ def _place(plan: Plan, reason: Reason) -> Location:
 
 
 def _refuse_missing_site_values(plan: Plan, stack: Stack, document: Mapping[str, Any]) -> None:
-    role = document["roles"][0]
-    place = plan.pairing.locate("site")
-    problems = []
-    if not role["deployment"]["image"]:
-        message = f"{stack.engine_name} has no public image for {plan.pairing.server.chip}: site {plan.pairing.spec.site} must give it as images.{stack.engine_name}"
+    place, site, name = plan.pairing.locate("site"), plan.pairing.site, plan.pairing.spec.site
+    chip, problems = plan.pairing.server.chip, []
+    if not document["roles"][0]["deployment"]["image"]:
+        message = f"{stack.engine_name} has no public image for {chip}: site {name} must give it as images.{stack.engine_name}"
         problems.append(Diagnostic("P030", message, place, hint=f"images: {{{stack.engine_name}: REGISTRY/IMAGE:TAG}}"))
-    chip = plan.pairing.server.chip
-    if plan.pairing.chip.memory_mib.value is None and chip not in plan.pairing.site.device_memory:
-        message = f"the memory of {chip} is not published: site {plan.pairing.spec.site} must give it as deviceMemoryMib.{chip}"
+    if plan.pairing.chip.memory_mib.value is None and chip not in site.device_memory:
+        message = f"the memory of {chip} is not published: site {name} must give it as deviceMemoryMib.{chip}"
         problems.append(Diagnostic("P030", message, place, hint=plan.pairing.chip.memory_mib.settled_by))
-    if role["nodes"] > 1 and not plan.pairing.site.network.interface:
-        message = f"a group of {role['nodes']} hosts needs the network interface for collectives: site {plan.pairing.spec.site} must give network.interface"
-        problems.append(Diagnostic("P030", message, place, hint="ip route get to another host names it"))
-    multi = stack.engine.multi_node
-    if role["nodes"] > 1 and multi and not plan.pairing.site.network.rdma_resource:
-        for flag, values in multi.rdma_flags.items():
-            if role["flags"].get(flag) in values:
-                message = f"{flag} {role['flags'][flag]} exchanges between hosts by RDMA: site {plan.pairing.spec.site} must give network.rdmaResource"
-                hint = "the extended resource of the cluster's RDMA device plugin; kubectl describe node shows it"
-                problems.append(Diagnostic("P030", message, place, hint=hint))
+    if "scaling" in document and not site.prometheus:
+        message = f"an autoscaler asks Prometheus for requests in flight: site {name} must give prometheus"
+        problems.append(
+            Diagnostic("P030", message, place, hint="for example http://prometheus-operated.monitoring.svc:9090")
+        )
+    if (
+        document["quantization"]["decision"] == "convert"
+        and document["roles"][0]["deployment"]["weights"]["volume"] != "claim"
+    ):
+        message = (
+            f"{document['checkpoint']['id']} is made by a Job, which needs a claim: site {name} gives its own volume"
+        )
+        problems.append(Diagnostic("P034", message, place, hint="leave weights.hostPath and weights.images out"))
+    for what, key, hint in _missing_network(plan, stack, document["roles"]):
+        problems.append(Diagnostic("P030", f"{what}: site {name} must give network.{key}", place, hint=hint))
     if problems:
         raise Refused(problems)
 
 
+def _missing_network(plan: Plan, stack: Stack, roles: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """What asks for a value of the site's network that is not there, the value's key, and how to find it."""
+    network, multi, handed = plan.pairing.site.network, stack.engine.multi_node, transfer(plan.pairing, stack)
+    spans = max(role["nodes"] for role in roles)
+    if any(role["deployment"]["network"]["interfaceEnv"] for role in roles) and not network.interface:
+        who = f"a group of {spans} hosts needs" if spans > 1 else "prefill and decode apart need"
+        yield f"{who} the network interface for collectives", "interface", "ip route get to another host names it"
+    if network.rdma_resource:
+        return
+    hint = "the extended resource of the cluster's RDMA device plugin; kubectl describe node shows it"
+    if len(roles) > 1 and handed and handed.rdma:
+        yield "caches go from prefill to decode by RDMA", "rdmaResource", hint
+    for flag, values in (multi.rdma_flags if multi else {}).items():
+        for value in sorted({role["flags"][flag] for role in roles if role["nodes"] > 1 and flag in role["flags"]}):
+            if value in values:
+                yield f"{flag} {value} exchanges between hosts by RDMA", "rdmaResource", hint
+
+
 def _labels(document: Mapping[str, Any]) -> dict[str, str]:
-    made = document["roles"][0]["deployment"]
     return {
         "app.kubernetes.io/name": document["pairing"]["variant"],
-        "app.kubernetes.io/instance": made["name"],
+        "app.kubernetes.io/instance": object_name(document["pairing"]["name"]),
         "app.kubernetes.io/version": document["engine"]["version"],
     }
 

@@ -81,7 +81,7 @@ def preflight_artifacts(
 def _asking(host: Host, values: Mapping[str, Any], item: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A Job that asks for devices as the layer hands them out, with what it claims before it."""
     layer, name = host.layer, values["name"]
-    claims = claim_names(layer, host.site.kubernetes, name, host.devices, grouped=values["hosts"] > 1)
+    claims = claim_names(layer, host.site.kubernetes, (name, name), host.devices, joined=values["hosts"] > 1)
     if item["kind"] == "Job" and claims:
         yield from claim_objects(claims["claim"], values["namespace"], layer.server.resource, host.devices)
         if "groupClaim" in claims:
@@ -159,7 +159,7 @@ def _values(host: Host, tester: Tester, preflight: Preflight, group: int) -> dic
     grouped, layer, site = group > 1, host.layer, host.site
     rdma = site.network.rdma_resource if grouped else ""
     container = tester.engine.container
-    stated = privileges(container, layer, grouped=True, rdma=bool(rdma)) if grouped else layer_reasons(layer)
+    stated = privileges(container, layer, joined=True, rdma=bool(rdma)) if grouped else layer_reasons(layer)
     paths: list[HostPath] = [*layer.server.host_paths]
     for check in _applying(host, preflight):
         paths += [path for path in check.host_paths if path not in paths]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stowplan.plan.document import build
+from stowplan.plan.deployment import weights_path
+from stowplan.plan.document import build, revision
 from stowplan.plan.model import Plan
+from stowplan.plan.processes import pod_ports
 from stowplan.render.artifact import Artifact
 from stowplan.render.jobs import JOB_USER
 
 _OPERATORS = {
+    "keda.sh": "KEDA, which reaches the site's Prometheus; nothing else scales the same object",
     "leaderworkerset.x-k8s.io": "the LeaderWorkerSet controller",
     "monitoring.coreos.com": "the Prometheus operator; `monitoring: false` in the site leaves its objects out, `monitoringLabels` gives them the labels by which it selects",
 }
@@ -19,18 +22,20 @@ _OPERATORS = {
 def prerequisites(plan: Plan, document: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> Artifact:
     """`PREREQUISITES.md`: every thing that the objects name and that none of them makes."""
     lines = [f"# Before {plan.pairing.name} is applied", ""]
-    lines += [f"* {text}" for text in _needs(plan, document["roles"][0], objects)]
+    lines += [f"* {text}" for text in _needs(plan, document, objects)]
     return Artifact("PREREQUISITES.md", "\n".join(lines) + "\n")
 
 
-def _needs(plan: Plan, role: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    made, server = role["deployment"], plan.pairing.spec.server
+def _needs(plan: Plan, document: Mapping[str, Any], objects: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    roles, server = document["roles"], plan.pairing.spec.server
+    made, groups = roles[0]["deployment"], sorted({role["nodes"] for role in roles if role["nodes"] > 1})
     if plan.layer is not None:
         folder = f"device-layers/{plan.layer.name}"
         below = f"{folder}/servers/{server}"
         tested = ", and its preflight passed on each host" if plan.layer.server.preflight else ""
-        if tested and role["nodes"] > 1:
-            tested += f", then that of `{below}/group-{role['nodes']}` on the hosts together"
+        if tested and groups:
+            folders = " and ".join(f"`{below}/group-{count}`" for count in groups)
+            tested += f", then that of {folders} on the hosts together"
         yield f"The device layer, once a cluster: `{folder}`, the labels of `{below}`{tested}."
     yield from _driver(plan)
     yield f"The namespace `{made['namespace']}`: `sites/{plan.pairing.spec.site}`."
@@ -40,11 +45,18 @@ def _needs(plan: Plan, role: Mapping[str, Any], objects: Sequence[Mapping[str, A
         yield f"The image pull secret `{secret}` in that namespace."
     for group, kinds in _custom(objects).items():
         yield f"The kinds {', '.join(kinds)} of {group}: {_OPERATORS[group]}."
-    if role["nodes"] > 1:
-        yield from _group(plan, role)
+    if any(role["deployment"]["network"]["interfaceEnv"] for role in roles):
+        interface = plan.pairing.site.network.interface
+        yield f"The interface `{interface}` carries the address that Kubernetes gives the hosts (InternalIP)."
+    for role in roles:
+        if role["nodes"] > 1:
+            yield from _group(plan, role)
+    if len(roles) > 1 and plan.layer and plan.layer.server.group:
+        key = plan.layer.server.group.topology_key
+        yield f"All hosts of prefill and decode with one value of `{key}`: caches go between them inside it."
     yield from _storage(plan, objects)
     yield "Nothing left of an earlier plan: another shape (one host or a group) or pod-security level is another object or namespace; prune, or delete the former."
-    yield from _access(plan, made)
+    yield from _access(plan, document)
 
 
 def _driver(plan: Plan) -> Iterator[str]:
@@ -63,8 +75,6 @@ def _driver(plan: Plan) -> Iterator[str]:
 
 
 def _group(plan: Plan, role: Mapping[str, Any]) -> Iterator[str]:
-    interface = plan.pairing.site.network.interface
-    yield f"The interface `{interface}` carries the address that Kubernetes gives the hosts (InternalIP)."
     if plan.layer and plan.layer.server.group:
         key = plan.layer.server.group.topology_key
         yield f"The label `{key}` on the hosts, and {role['nodes']} free ones of one value for each group: its pods stay within one value."
@@ -79,7 +89,13 @@ def _group(plan: Plan, role: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _storage(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    wanted = plan.pairing.site.weights.storage_class
+    weights, chosen = plan.pairing.site.weights, plan.chosen
+    if chosen and chosen.stack.checkpoint.id in weights.images:
+        yield "The feature ImageVolume of the cluster's API server and kubelets, and a container runtime that mounts images."
+    elif weights.host_path:
+        path = weights_path(weights.host_path, chosen.stack.checkpoint.id, revision(plan, chosen)) if chosen else ""
+        yield f"The checkpoint in `{path}` of each host, whole, before the pods start: they wait for its config.json only."
+    wanted = weights.storage_class
     where = f"Storage class `{wanted}`" if wanted else "A default storage class"
     for claim in (o for o in objects if o["kind"] == "PersistentVolumeClaim"):
         modes, storage = ", ".join(claim["spec"]["accessModes"]), claim["spec"]["resources"]["requests"]["storage"]
@@ -95,19 +111,30 @@ def _storage(plan: Plan, objects: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
 
 
-def _access(plan: Plan, made: Mapping[str, Any]) -> Iterator[str]:
+def _access(plan: Plan, document: Mapping[str, Any]) -> Iterator[str]:
+    roles = document["roles"]
+    if "router" in document:
+        name = document["router"]["name"]
+        yield f"A gateway that knows its callers, where not all that reach it may ask: {name} asks them for no key, and shows the engines its own."
     if plan.chosen and plan.chosen.stack.engine.endpoint.api_key_flag:
         yield "Few readers of the engine's log: it prints the engine's arguments, the key among them."
-    if made["security"]["hostNetwork"]:
-        ports = " and ".join(str(port) for port in made["ports"].values())
+    if roles[0]["deployment"]["security"]["hostNetwork"]:
+        ports = " and ".join(dict.fromkeys(_ports(role) for role in roles))
         yield (
             f"A firewall before the ports {ports} of the hosts: pods of the host network are outside of every NetworkPolicy, "
             "and the key guards only some of an engine's paths."
         )
-        return
+        if "router" not in document:
+            return
     callers = ", ".join(f"`{name}`" for name in plan.pairing.site.allow_from)
     where = f"the namespaces {callers} or " if callers else ""
     yield f"Callers in {where}the pairing's own namespace; `allowFrom` in the site lets others in."
+
+
+def _ports(role: Mapping[str, Any]) -> str:
+    numbers, rpc = pod_ports(role), role["deployment"]["ports"].get("rpc")
+    http = str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+    return f"{http} and {rpc}" if rpc else http
 
 
 def _secrets(value: object) -> Iterator[tuple[str, str]]:

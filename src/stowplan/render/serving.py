@@ -2,277 +2,188 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil
 from typing import Any
 
-from stowplan.plan.model import Candidate, Layer, Plan
-from stowplan.profiles.engine import EngineSpec
+from stowplan.plan.deployment import object_name
+from stowplan.plan.model import Layer, Plan, Stack
+from stowplan.plan.processes import pod_ports
+from stowplan.plan.router import ROUTER
 from stowplan.render.artifact import Artifact, objects_file
-from stowplan.render.claims import by_claims, claim_objects
-from stowplan.render.command import (
-    SMOKE_TEST,
-    download_script,
-    group_flags,
-    hidden_env,
-    mirror_env,
-    ready_script,
-    start_script,
-    wait_script,
-)
-from stowplan.render.device_layer import reason_annotations
-from stowplan.render.environment import render_objects, stem, templates_in
-from stowplan.render.host_paths import mounts_of, volumes_of
-from stowplan.render.jobs import JOB_HOME, JOB_POD, PLAIN
+from stowplan.render.command import SMOKE_TEST, WAIT_FOR_ENGINES, download_script, hidden_env, mirror_env
+from stowplan.render.environment import render_objects
+from stowplan.render.jobs import JOB_HOME, JOB_POD, JOB_USER, PLAIN
+from stowplan.render.workload import Workload, answering, key_reference, port_name, selector
 
-_API_KEY = "api-key"
+_Document = Mapping[str, Any]
+_PROBE_PERIOD = 10
+_ON_DEMAND = {"router": "router", "scaling": "scaled-object"}
+"""Part of the plan to the template that renders it."""
+_SCALED = {"Deployment": "apps/v1", "LeaderWorkerSet": "leaderworkerset.x-k8s.io/v1"}
 
 
-def serving_artifacts(plan: Plan, document: Mapping[str, Any]) -> Iterator[Artifact]:
+def serving_artifacts(plan: Plan, document: _Document) -> Iterator[Artifact]:
     """One file for each object of the serving folder, not yet stamped."""
     if plan.chosen is None or plan.layer is None:
         return
-    context = _Context(plan, plan.chosen, plan.layer, document).values()
-    grouped = document["roles"][0]["nodes"] > 1
-    context["pod"] = _pod(context, leader=True)
-    if grouped:
-        context["worker_pod"] = _pod(context, leader=False)
-    templates = [
-        "service-account",
-        "weights",
-        "leader-worker-set" if grouped else "deployment",
-        "service",
-        "pod-disruption-budget",
-        "network-policy",
-        "smoke-test",
-    ]
+    name, roles, stack = object_name(plan.pairing.name), document["roles"], plan.chosen.stack
+    workloads = [Workload(plan, stack, plan.layer, name, role) for role in roles]
+    for workload in workloads:
+        yield from workload.artifacts(f"{workload.role['name']}-" if len(roles) > 1 else "")
+    yield from workloads[0].group_artifacts()
+    context = _context(plan, stack, plan.layer, document)
+    templates = ["service-account", "service", "network-policy", "smoke-test"]
+    if roles[0]["deployment"]["weights"]["volume"] == "claim":
+        templates.append("weights")
     if plan.pairing.site.monitoring:
-        templates += ["pod-monitor", "prometheus-rule"]
-    yield from _claims(context, plan.layer)
+        templates.append("prometheus-rule")
+    templates += [template for key, template in _ON_DEMAND.items() if key in document]
     for template in templates:
         yield objects_file(f"serving/{template}.yaml", render_objects(f"serving/{template}.yaml.j2", context))
 
 
-def _claims(context: Mapping[str, Any], layer: Layer) -> Iterator[Artifact]:
-    """What the pods claim, where the layer hands out devices by claims, and what joins the pods of a group."""
-    resources = context["resources"]
-    if "claim" in resources:
-        made = claim_objects(resources["claim"], context["namespace"], resources["name"], resources["devices"])
-        yield objects_file("serving/resource-claim-template.yaml", made)
-    if "groupClaim" in resources:
-        values = {**context, "layer": layer.spec, "group": resources["groupClaim"]}
-        for template in templates_in(f"device-layer/{layer.name}/group"):
-            yield objects_file(f"serving/{stem(template)}.yaml", render_objects(template, values))
-
-
-def _pod(context: Mapping[str, Any], *, leader: bool) -> dict[str, Any]:
-    role = "leader" if leader else "worker"
-    key = context["endpoint"].api_key_env
-    values = {
-        **context,
-        "env": [entry for entry in context["env"] if leader or entry["name"] != key],
-        "serves": leader,
-        "script": context["script"] if leader else context["worker_script"],
-        "pod_labels": {**context["pod_labels"], "stowplan.dev/role": role},
+def _context(plan: Plan, stack: Stack, layer: Layer, document: _Document) -> dict[str, Any]:
+    """What the templates of the pairing's own objects name."""
+    name, roles, site = object_name(plan.pairing.name), document["roles"], plan.pairing.site
+    made = roles[0]["deployment"]
+    return {
+        "name": name,
+        "account": name,
+        "namespace": made["namespace"],
+        "python": stack.engine.container.python,
+        "front": selector(name, ROUTER) if "router" in document else answering(name, roles[0]),
+        "headless": [_headless(name, role) for role in roles if role["deployment"]["workload"] == "StatefulSet"],
+        "doors": list(_doors(name, document)),
+        "allow_from": list(site.allow_from),
+        "monitored": site.monitoring,
+        "monitoring_labels": site.monitoring_labels,
+        "pull_secrets": [{"name": secret} for secret in site.pull_secrets],
+        "job_pod_security_context": JOB_POD,
+        "plain_security_context": PLAIN,
+        **_alerts(plan, stack, roles),
+        **_weights(plan, stack, layer, document),
+        **_smoke_test(plan, stack, layer, made),
+        **_router(stack, layer, document),
+        "scaling": document.get("scaling", {}),
+        "scale_target": {"apiVersion": _SCALED.get(made["workload"], ""), "kind": made["workload"]},
     }
-    pod, resources = next(render_objects("serving/_pod.yaml.j2", values)), context["resources"]
-    claims = [resources[kind] for kind in ("claim", "groupClaim") if kind in resources]
-    return by_claims(pod, resources["name"], claims) if claims else pod
 
 
-class _Context:
-    """What the serving templates name, computed once from the plan's document."""
+def _headless(name: str, role: _Document) -> dict[str, Any]:
+    ports = [{"name": port_name(index), "port": port} for index, port in enumerate(pod_ports(role))]
+    return {"name": role["deployment"]["name"], "selector": selector(name, role["name"]), "ports": ports}
 
-    def __init__(self, plan: Plan, chosen: Candidate, layer: Layer, document: Mapping[str, Any]) -> None:
-        self.plan, self.chosen, self.layer = plan, chosen, layer
-        self.role, self.made = document["roles"][0], document["roles"][0]["deployment"]
-        self.document = document
-        self.engine: EngineSpec = chosen.stack.engine
-        self.name: str = self.made["name"]
-        self.site = plan.pairing.site
 
-    def values(self) -> dict[str, Any]:
-        """All of them."""
-        selector = {"app.kubernetes.io/instance": self.name, "app.kubernetes.io/component": "serving"}
-        return {
-            "name": self.name,
-            "namespace": self.made["namespace"],
-            "replicas": self.role["replicas"],
-            "nodes": self.role["nodes"],
-            "resources": self.made["resources"],
-            "selector": selector,
-            "serving_selector": {**selector, "stowplan.dev/role": "leader"},
-            "image": self.made["image"],
-            "endpoint": self.engine.endpoint,
-            "python": self.engine.container.python,
-            "probes": self.made["probes"],
-            "http_port": self.made["ports"]["http"],
-            "rpc_port": self.made["ports"].get("rpc"),
-            "grace_period": self.made["gracePeriodSeconds"],
-            "progress_deadline": self.made["deadlines"]["rollout"],
-            "smoke_deadline": self.made["deadlines"]["smokeTest"],
-            "download_deadline": self.made["deadlines"]["download"],
-            "pod_pattern": f"{self.name}-[0-9]+(-[0-9]+)?"
-            if self.role["nodes"] > 1
-            else f"{self.name}-[0-9a-f]+-[a-z0-9]{{5}}",
-            "allow_from": list(self.site.allow_from),
-            "monitored": self.site.monitoring,
-            "monitoring_labels": self.site.monitoring_labels,
-            "pull_secrets": [{"name": secret} for secret in self.site.pull_secrets],
-            "waiting_limit": self.plan.pairing.use_case.load.concurrency * self.role["replicas"],
-            "ttft_seconds": self.plan.pairing.use_case.objectives.ttft_ms / 1e3,
-            **self._pod(selector),
-            **self._scripts(),
-            **self._security(),
-            **self._jobs(),
+def _doors(name: str, document: _Document) -> Iterator[dict[str, Any]]:
+    """Pods of one kind, whether callers may reach their endpoint, and which pods may reach every port of them."""
+    roles, routed = document["roles"], "router" in document
+    for role in roles:
+        labels = selector(name, role["name"])
+        kin = [selector(name, peer) for peer in (ROUTER, *(r["name"] for r in roles))] if routed else [labels]
+        yield {
+            "name": role["deployment"]["name"],
+            "selector": labels,
+            "callers": not routed,
+            "ports": [port_name(index) for index in range(len(pod_ports(role)))],
+            "kin": kin if routed or role["nodes"] > 1 else [],
         }
+    if routed:
+        yield {"name": name, "selector": selector(name, ROUTER), "callers": True, "ports": ["http"], "kin": []}
 
-    def _pod(self, selector: Mapping[str, str]) -> dict[str, Any]:
-        layer, resources = self.layer, self.made["resources"]
-        device = {resources["name"]: str(resources["devices"])}
-        if "rdma" in resources:
-            device[resources["rdma"]] = "1"
-        memory = {"memory": f"{resources['memoryGib']}Gi"}
-        workload = layer.spec.workload
-        grouped = self.role["nodes"] > 1
-        return {
-            "pod_labels": {**selector, **layer.server.pod_labels},
-            "pod_annotations": {
-                **layer.server.pod_annotations,
-                **(layer.server.distributed_annotations if grouped else {}),
-                **self._reasons(),
-            },
-            "reasons": self._reasons(),
-            "topology_key": layer.server.group.topology_key if grouped and layer.server.group else "",
-            "scheduler_name": workload.scheduler_name,
-            "runtime_class": workload.runtime_class,
-            "node_selector": {**layer.server.node_selector, **self.site.node_selector},
-            "tolerations": [*workload.tolerations, *self.site.tolerations],
-            "host_network": self.made["security"]["hostNetwork"],
-            "host_mounts": mounts_of(layer.server.host_paths, self.site),
-            "host_volumes": volumes_of(layer.server.host_paths, self.site),
-            "requests": {"cpu": str(resources["cpu"]), "memory": f"{resources['requestedMemoryGib']}Gi", **device},
-            "limits": {**memory, **device},
-            "shared_memory": f"{resources['sharedMemoryGib']}Gi",
-            "env": self._env(),
-            "hidden_env": hidden_env(workload),
-            "ready_script": self._ready(),
-            "claim": self.made["weights"]["claim"],
-            "claim_size": f"{self.made['weights']['claimGib']}Gi",
-            "access_mode": self.site.weights.access_mode,
-            "storage_class": self.site.weights.storage_class,
-        }
 
-    def _reasons(self) -> dict[str, str]:
-        return reason_annotations(self.made["security"]["reasons"])
+def _alerts(plan: Plan, stack: Stack, roles: Sequence[_Document]) -> dict[str, Any]:
+    load = plan.pairing.use_case.load.concurrency
+    patterns = [_pod_pattern(role["deployment"]) for role in roles]
+    answers = roles[-1]["replicas"]
+    return {
+        "endpoint": stack.engine.endpoint,
+        "pod_patterns": patterns,
+        "first_token_pattern": patterns[0],  # prefill's, where it is apart: its requests end with the first token
+        "waiting_limit": load * answers,
+        "ttft_seconds": plan.pairing.use_case.objectives.ttft_ms / 1e3,
+    }
 
-    def _scripts(self) -> dict[str, str]:
-        flags, container, multi = dict(self.role["flags"]), self.engine.container, self.engine.multi_node
-        path = self.made["weights"]["path"]
-        scripts = {"wait_script": wait_script(path), "worker_script": ""}
-        if self.role["nodes"] == 1 or multi is None:
-            return {**scripts, "script": start_script(container, path, flags, self._key_flag())}
-        nodes, ranks = self.role["nodes"], self.role["parallelism"]["dp"]
-        quiet = "headless" in multi.flags  # such a pod has no HTTP server, and refuses its flags
-        serving = {self.engine.fields[name].flag for name in ("port", "servedModelName") if quiet}
-        headless = {flag: value for flag, value in flags.items() if flag not in serving}
-        return {
-            **scripts,
-            "script": start_script(
-                container, path, flags, [*self._key_flag(), *group_flags(multi, nodes, ranks, leader=True)]
-            ),
-            "worker_script": start_script(container, path, headless, group_flags(multi, nodes, ranks, leader=False)),
-        }
 
-    def _env(self) -> list[dict[str, Any]]:
-        endpoint, home = self.engine.endpoint, self.engine.container.home
-        values = {
-            "HF_HUB_OFFLINE": "1",
-            "HOME": home,
-            "USER": "root" if self.made["security"]["runAsUser"] is None else "engine",
-            **({endpoint.ready_timeout_env: self._startup_budget()} if endpoint.ready_timeout_env else {}),
-            **self.role["env"],
-        }
-        fields: dict[str, str] = {}
-        for variable, annotation in self.layer.spec.workload.env_from_annotation.items():
-            fields[variable] = f"metadata.annotations['{annotation.replace('{resource}', self.layer.server.resource)}']"
-        multi = self.engine.multi_node
-        if self.role["nodes"] > 1 and multi:
-            values |= dict.fromkeys(multi.interface_env, self.site.network.interface)
-            fields |= dict.fromkeys(multi.address_env, "status.podIP")
-        entries: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items()]
-        entries += [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()]
-        if endpoint.api_key_env:
-            entries.append({"name": endpoint.api_key_env, "valueFrom": {"secretKeyRef": self._key_reference()}})
-        return sorted(entries, key=lambda entry: str(entry["name"]))
+def _pod_pattern(made: _Document) -> str:
+    name = made["name"]
+    return {
+        "Deployment": f"{name}-[0-9a-f]+-[a-z0-9]{{5}}",
+        "StatefulSet": f"{name}-[0-9]+",
+        "LeaderWorkerSet": f"{name}-[0-9]+(-[0-9]+)?",
+    }[made["workload"]]
 
-    def _startup_budget(self) -> str:
-        return str(self.made["probes"]["startup"]["budgetSeconds"])
 
-    def _ready(self) -> str:
-        endpoint = self.engine.endpoint
-        return ready_script(
-            self.made["ports"]["http"], endpoint.models, self.plan.pairing.spec.variant, endpoint.api_key_env
-        )
+def _job_image(plan: Plan, made: _Document) -> str:
+    return str(plan.pairing.site.weights.download_image or made["image"])
 
-    def _key_flag(self) -> list[str]:
-        endpoint = self.engine.endpoint
-        return [f'{endpoint.api_key_flag} "${endpoint.api_key_env}"'] if endpoint.api_key_flag else []
 
-    def _key_reference(self) -> dict[str, str]:
-        return {"name": f"{self.name}-{_API_KEY}", "key": _API_KEY}
+def _weights(plan: Plan, stack: Stack, layer: Layer, document: _Document) -> dict[str, Any]:
+    made, site = document["roles"][0]["deployment"], plan.pairing.site.weights
+    weights, name = made["weights"], object_name(plan.pairing.name)
+    token = (
+        [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": site.token_secret, "key": "token"}}}]
+        if site.token_secret
+        else []
+    )
+    script = ""
+    if hub := weights["hub"]:
+        where, checkpoint = weights["path"], document["checkpoint"]["id"]
+        script = download_script(stack.engine.container.python, hub, checkpoint, weights["revision"], where)
+    return {
+        "claim": weights["claim"],
+        "claim_size": f"{weights['claimGib']}Gi",
+        "access_mode": site.access_mode,
+        "storage_class": site.storage_class,
+        "download_script": script,
+        "download_deadline": made["deadlines"]["download"],
+        "download_image": _job_image(plan, made),
+        "download_labels": _job_labels(name, "weights"),
+        "download_env": [JOB_HOME, *mirror_env(site), *hidden_env(layer.spec.workload), *token],
+    }
 
-    def _security(self) -> dict[str, Any]:
-        security = self.made["security"]
-        user, writable = security["runAsUser"], list(self.engine.container.cache_paths)
-        pod: dict[str, Any] = {}
-        if user is not None:
-            pod = {
-                "runAsNonRoot": True,
-                "runAsUser": user,
-                "runAsGroup": user,
-                "fsGroup": user,
-                "fsGroupChangePolicy": "OnRootMismatch",
-            }
-        if security["seccomp"]:
-            pod["seccompProfile"] = {"type": security["seccomp"]}
-        return {
-            "pod_security_context": pod,
-            "security_context": {**PLAIN, "capabilities": security["capabilities"]},
-            "plain_security_context": PLAIN,
-            "writable": writable,
-        }
 
-    def _jobs(self) -> dict[str, Any]:
-        weights, site = self.made["weights"], self.site.weights
-        job = {"app.kubernetes.io/instance": self.name}
-        env = [JOB_HOME, *mirror_env(site)]
-        hidden = hidden_env(self.layer.spec.workload)
-        token = (
-            [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": site.token_secret, "key": "token"}}}]
-            if site.token_secret
-            else []
-        )
-        hub, keyed = weights["hub"], bool(self.engine.endpoint.api_key_env)
-        return {
-            "download_script": download_script(
-                self.engine.container.python,
-                hub,
-                self.document["checkpoint"]["id"],
-                weights["revision"],
-                weights["path"],
-            )
-            if hub
-            else "",
-            "download_image": site.download_image or self.made["image"],
-            "download_labels": {**job, "app.kubernetes.io/component": "weights"},
-            "download_env": [*env, *hidden, *token],
-            "smoke_script": SMOKE_TEST,
-            "smoke_labels": {**job, "app.kubernetes.io/component": "smoke-test"},
-            "smoke_env": [
-                *hidden,
-                {"name": "ENDPOINT", "value": f"http://{self.name}.{self.made['namespace']}.svc"},
-                {"name": "MODEL", "value": self.plan.pairing.spec.variant},
-                *([{"name": "API_KEY", "valueFrom": {"secretKeyRef": self._key_reference()}}] if keyed else []),
-            ],
-            "job_pod_security_context": JOB_POD,
-        }
+def _smoke_test(plan: Plan, stack: Stack, layer: Layer, made: _Document) -> dict[str, Any]:
+    name, keyed = object_name(plan.pairing.name), bool(stack.engine.endpoint.api_key_env)
+    key = [{"name": "API_KEY", "valueFrom": {"secretKeyRef": key_reference(name)}}] if keyed else []
+    return {
+        "smoke_deadline": made["deadlines"]["smokeTest"],
+        "smoke_script": SMOKE_TEST,
+        "smoke_labels": _job_labels(name, "smoke-test"),
+        "smoke_env": [
+            *hidden_env(layer.spec.workload),
+            {"name": "ENDPOINT", "value": f"http://{name}.{made['namespace']}.svc"},
+            {"name": "MODEL", "value": plan.pairing.spec.variant},
+            *key,
+        ],
+    }
+
+
+def _job_labels(name: str, component: str) -> dict[str, str]:
+    return {"app.kubernetes.io/instance": name, "app.kubernetes.io/component": component}
+
+
+def _router(stack: Stack, layer: Layer, document: _Document) -> dict[str, Any]:
+    if "router" not in document:
+        return {}
+    router, pairing = document["router"], object_name(document["pairing"]["name"])
+    keyed = bool(stack.engine.endpoint.api_key_env)
+    key = [{"name": router["keyEnv"], "valueFrom": {"secretKeyRef": key_reference(pairing)}}] if keyed else []
+    return {
+        "router": router,
+        "router_grace": document["roles"][-1]["deployment"]["gracePeriodSeconds"],
+        "router_failures": ceil(router["waitSeconds"] / _PROBE_PERIOD),
+        "router_pod_security_context": _as_user(router["runAsUser"]),
+        "router_labels": selector(pairing, ROUTER),
+        "router_env": [JOB_HOME, *hidden_env(layer.spec.workload), *key],
+        "wait_script": WAIT_FOR_ENGINES,
+        "wait_arguments": [
+            stack.engine.endpoint.health,
+            *(",".join(addresses) for addresses in router["engines"].values()),
+        ],
+    }
+
+
+def _as_user(user: int | None) -> dict[str, Any]:
+    """Pod security of a container that writes to a volume of its own only."""
+    return JOB_POD if user == JOB_USER else {**JOB_POD, "runAsNonRoot": bool(user), "runAsUser": user or 0}

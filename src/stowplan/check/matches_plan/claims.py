@@ -8,11 +8,9 @@ from typing import Any
 from stowplan.canonical_yaml import dump
 from stowplan.check.claims import Claimed, claimed, makers, used_claims
 from stowplan.check.commands import Command, commands
-from stowplan.check.objects import Bundle, Object, mapping, sequence
+from stowplan.check.matches_plan._roles import SOURCE, WORKLOADS, resources, role_of
+from stowplan.check.objects import Bundle, Object, mapping
 from stowplan.check.registry import Found, check
-
-_WORKLOADS = "Deployment LeaderWorkerSet"
-_SOURCE = "The plan.yaml that stowplan renders beside the manifests."
 
 _RESOURCES = {
     "name": "gpu.example.com",
@@ -56,25 +54,18 @@ spec: {numNodes: 0, channel: {resourceClaimTemplate: {name: server-channel}}}
 _GOOD = f"{dump(_PLAN)}---\n{_SERVER}"
 
 
-def _resources(item: Object, bundle: Bundle) -> Mapping[str, Any]:
-    """What the plan says of the resources of this object; empty where it serves no role of the plan."""
-    roles = sequence((bundle.plan or {}).get("roles"))
-    made = mapping(mapping(roles[0]).get("deployment")) if roles else {}
-    return mapping(made.get("resources")) if made and item.name == made.get("name") else {}
-
-
 @check(
     "M308",
     level="plan",
-    kinds=_WORKLOADS,
+    kinds=WORKLOADS,
     reason="A pod that claims another class or number of devices than the plan counts on stays pending, starves the engine or leaves devices idle.",
-    source=_SOURCE,
+    source=SOURCE,
     bad=_GOOD.replace("count: 4", "count: 8"),
     good=_GOOD,
 )
 def claimed_devices(item: Object, bundle: Bundle) -> Iterator[Found]:
     """Each pod claims the devices of the plan, where the device layer hands them out by claims."""
-    wanted = _resources(item, bundle)
+    wanted = resources(role_of(item, bundle))
     if "claim" in wanted:
         for command in commands(item):
             yield from _devices(item, bundle, command, wanted)
@@ -107,15 +98,15 @@ def _request(claim: Claimed, name: object, count: object) -> Iterator[Found]:
 @check(
     "M309",
     level="plan",
-    kinds=_WORKLOADS,
+    kinds=WORKLOADS,
     reason="Pods of a group that do not share what joins their hosts start, and then fail at the first collective over hosts or fall back to a slow link.",
-    source=_SOURCE,
+    source=SOURCE,
     bad=_GOOD.replace("claims: [{name: devices}, {name: channel}]", "claims: [{name: devices}]"),
     good=_GOOD,
 )
 def joined_group(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The pods of a group that spans hosts claim what the device layer joins them by, and the bundle has it made."""
-    template = mapping(_resources(item, bundle).get("groupClaim")).get("template")
+    template = mapping(resources(role_of(item, bundle)).get("groupClaim")).get("template")
     for command in commands(item) if template else ():
         path = (*command.container.path, "resources")
         if template not in [reference.target for reference in used_claims(command.pod, command.container)]:

@@ -10,12 +10,11 @@ from stowplan.canonical_yaml import dump
 from stowplan.check.admission._syntax import quantity
 from stowplan.check.claims import claimed
 from stowplan.check.commands import Command, commands
+from stowplan.check.matches_plan._roles import SOURCE, WORKLOADS, made, resources, role_of, roles
+from stowplan.check.matches_plan.processes import computed, http_ports
 from stowplan.check.objects import Bundle, Object, containers, dig, mapping, sequence
 from stowplan.check.registry import Found, check
 from stowplan.fit.units import GIB
-
-_WORKLOADS = "Deployment LeaderWorkerSet"
-_SOURCE = "The plan.yaml that stowplan renders beside the manifests."
 
 _PLAN: dict[str, Any] = {
     "apiVersion": "stowplan/v1",
@@ -65,33 +64,21 @@ def _example(**changed: object) -> str:
     return _BESIDE + _DEPLOYMENT.format(**{**_RIGHT, **changed})
 
 
-def _role(bundle: Bundle) -> Mapping[str, Any]:
-    roles = sequence((bundle.plan or {}).get("roles"))
-    return mapping(roles[0]) if roles else {}
-
-
-def _made(bundle: Bundle) -> Mapping[str, Any]:
-    return mapping(_role(bundle).get("deployment"))
-
-
-def _serves(item: Object, bundle: Bundle) -> bool:
-    return bool(_made(bundle)) and item.name == _made(bundle).get("name")
-
-
 @check(
     "M301",
     level="plan",
-    kinds=_WORKLOADS,
+    kinds=WORKLOADS,
     reason="A pod that asks for another number of devices than the plan counts on starves the engine or leaves cards idle.",
-    source=_SOURCE,
+    source=SOURCE,
     bad=_example(devices=8),
     good=_example(),
 )
 def devices(item: Object, bundle: Bundle) -> Iterator[Found]:
     """Each pod asks for the devices of the plan."""
-    if not _serves(item, bundle):
+    role = role_of(item, bundle)
+    if not role:
         return
-    wanted = mapping(_made(bundle).get("resources"))
+    wanted = resources(role)
     name, count = str(wanted.get("name")), wanted.get("devices")
     if "claim" in wanted:  # M308
         return
@@ -109,18 +96,19 @@ def devices(item: Object, bundle: Bundle) -> Iterator[Found]:
 @check(
     "M302",
     level="plan",
-    kinds=_WORKLOADS,
+    kinds=WORKLOADS,
     reason="Replicas and the size of a group multiply the devices that are taken.",
-    source=_SOURCE,
+    source=SOURCE,
     bad=_example(replicas=3),
     good=_example(),
 )
 def replicas_and_nodes(item: Object, bundle: Bundle) -> Iterator[Found]:
     """Replicas, and the nodes of each, are those of the plan."""
-    if not _serves(item, bundle):
+    role = role_of(item, bundle)
+    if not role:
         return
-    role = _role(bundle)
-    if item.spec.get("replicas", 1) != role.get("replicas"):
+    scaled = "scaling" in (bundle.plan or {}) and "replicas" not in item.spec
+    if not scaled and item.spec.get("replicas", 1) != role.get("replicas"):
         yield Found(
             item,
             ("spec", "replicas"),
@@ -136,24 +124,25 @@ def replicas_and_nodes(item: Object, bundle: Bundle) -> Iterator[Found]:
 @check(
     "M303",
     level="plan",
-    kinds=_WORKLOADS,
+    kinds=WORKLOADS,
     reason="The ledger, the capacity and the verdict hold for the plan's settings only.",
-    source=_SOURCE,
+    source=SOURCE,
     bad=_example(tp=8),
     good=_example(),
 )
 def settings(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The engine's flags are those of the plan."""
-    if not _serves(item, bundle):
+    role = role_of(item, bundle)
+    if not role:
         return
     for command in commands(item):
-        yield from _differences(item, command, mapping(_role(bundle).get("flags")))
+        yield from _differences(item, command, role)
 
 
-def _differences(item: Object, command: Command, wanted: Mapping[str, Any]) -> Iterator[Found]:
-    leader = command.flags.get("--headless") is not True
-    for flag, value in wanted.items():
-        if value is False or (flag not in command.flags and not leader):
+def _differences(item: Object, command: Command, role: Mapping[str, Any]) -> Iterator[Found]:
+    leader, own = command.flags.get("--headless") is not True, computed(command)
+    for flag, value in mapping(role.get("flags")).items():
+        if value is False or flag in own or (flag not in command.flags and not leader):
             continue
         if flag not in command.flags:
             yield Found(item, command.path, f"{flag} is not given; the plan has {value!r}")
@@ -164,7 +153,7 @@ def _differences(item: Object, command: Command, wanted: Mapping[str, Any]) -> I
 @check(
     "M304",
     level="plan",
-    kinds=_WORKLOADS,
+    kinds=WORKLOADS,
     reason="The ranks that the engine starts must be exactly the devices that the pods bring.",
     source="devices = tensor x data x pipeline parallel = nodes x devices of a node.",
     bad=_example(tp=2),
@@ -172,9 +161,10 @@ def _differences(item: Object, command: Command, wanted: Mapping[str, Any]) -> I
 )
 def ranks(item: Object, bundle: Bundle) -> Iterator[Found]:
     """Tensor x data x pipeline parallel is the number of devices of the group."""
-    if not _serves(item, bundle):
+    role = role_of(item, bundle)
+    if not role:
         return
-    resource = str(mapping(_made(bundle).get("resources")).get("name"))
+    resource = str(resources(role).get("name"))
     size = dig(item.data, ("spec", "leaderWorkerTemplate", "size")) if item.kind == "LeaderWorkerSet" else 1
     for command in commands(item):
         sizes = [command.flags.get(f"--{name}-parallel-size", 1) for name in ("tensor", "data", "pipeline")]
@@ -202,18 +192,19 @@ def _asked(command: Command, bundle: Bundle, resource: str) -> Fraction | None:
 @check(
     "M305",
     level="plan",
-    kinds=_WORKLOADS,
+    kinds=WORKLOADS,
     reason="Too little shared memory ends in a bus error under load, too short a startup probe in a restart loop while weights load.",
-    source=_SOURCE,
+    source=SOURCE,
     bad=_example(shm="1Gi", failures=30),
     good=_example(),
 )
 def memory_and_probes(item: Object, bundle: Bundle) -> Iterator[Found]:
     """Shared memory and the startup probe are as large as the plan says."""
-    if not _serves(item, bundle):
+    role = role_of(item, bundle)
+    if not role:
         return
-    wanted = mapping(_made(bundle).get("resources")).get("sharedMemoryGib") or 0
-    budget = mapping(mapping(_made(bundle).get("probes")).get("startup")).get("budgetSeconds") or 0
+    wanted = resources(role).get("sharedMemoryGib") or 0
+    budget = mapping(mapping(made(role).get("probes")).get("startup")).get("budgetSeconds") or 0
     for pod in item.pods:
         for index, volume in enumerate(sequence(pod.spec.get("volumes"))):
             memory = mapping(mapping(volume).get("emptyDir"))
@@ -242,7 +233,7 @@ def _seconds(probe: Mapping[str, Any]) -> int:
     level="plan",
     kinds="PersistentVolumeClaim",
     reason="A claim that is smaller than the checkpoint fills up in the middle of the download.",
-    source=_SOURCE,
+    source=SOURCE,
     bad=_BESIDE
     + "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: server-weights}\nspec: {accessModes: [ReadWriteMany], resources: {requests: {storage: 50Gi}}}\n",
     good=_BESIDE
@@ -250,7 +241,8 @@ def _seconds(probe: Mapping[str, Any]) -> int:
 )
 def claim_size(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The weights' claim holds the checkpoint."""
-    if item.name != mapping(_made(bundle).get("weights")).get("claim"):
+    claims = {mapping(made(role).get("weights")).get("claim") for role in roles(bundle)}
+    if item.name not in claims:
         return
     path = ("spec", "resources", "requests", "storage")
     size, needed = quantity(dig(item.data, path)), mapping((bundle.plan or {}).get("checkpoint")).get("bytes") or 0
@@ -261,22 +253,22 @@ def claim_size(item: Object, bundle: Bundle) -> Iterator[Found]:
 @check(
     "M307",
     level="plan",
-    kinds=_WORKLOADS,
+    kinds=WORKLOADS,
     reason="Service, probes and policies point at the port that the plan names.",
-    source=_SOURCE,
+    source=SOURCE,
     bad=_example(port=9000),
     good=_example(),
 )
 def port(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The engine listens on the plan's port."""
-    if not _serves(item, bundle):
+    role = role_of(item, bundle)
+    if not role:
         return
-    wanted = mapping(_made(bundle).get("ports")).get("http")
+    wanted = http_ports(role)
     for pod in item.pods:
         for container in containers(pod):
             for index, entry in enumerate(sequence(container.data.get("ports"))):
-                if mapping(entry).get("name") == "http" and mapping(entry).get("containerPort") != wanted:
+                name, number = mapping(entry).get("name"), mapping(entry).get("containerPort")
+                if name in wanted and number != wanted[name]:
                     path = (*container.path, "ports", index, "containerPort")
-                    yield Found(
-                        item, path, f"names port {mapping(entry).get('containerPort')} http; the plan has {wanted}"
-                    )
+                    yield Found(item, path, f"names port {number} {name}; the plan has {wanted[name]}")
