@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,12 +102,15 @@ def must_be_text(node: Any) -> list[Any]:
 
 
 def test_every_file_of_a_kustomization_exists(rendered: dict[str, Artifact]) -> None:
-    named = [
-        (Path(path).parent / resource).as_posix()
+    every = [
+        os.path.normpath(Path(path).parent / resource)
         for path, artifact in rendered.items()
         if path.endswith("/kustomization.yaml")
         for resource in next(READERS["1.1"](artifact.text))["resources"]
     ]
+    named = [path for path in every if path.endswith(".yaml")]
+    bundles = {path for path in every if path not in named}
+    assert bundles and all(f"{path}/kustomization.yaml" in rendered for path in bundles)
     assert len(named) > len(rendered) / 2
     assert sorted(named) == sorted(path for path, artifact in rendered.items() if artifact.objects)
     assert [path for path in named if not (MANIFESTS / path).is_file()] == []

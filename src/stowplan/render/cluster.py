@@ -13,7 +13,7 @@ from stowplan.profiles.site import SiteSpec
 from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
 from stowplan.render.environment import render_objects
 from stowplan.render.labels import stamp
-from stowplan.render.pairing import full_document, render_all
+from stowplan.render.pairing import Each, full_document, render_all
 
 _WORKLOADS = ("Deployment", "LeaderWorkerSet", "StatefulSet")
 _QUICK = 600
@@ -34,14 +34,16 @@ class Unit:
     """In the repository."""
 
 
-def render_tree(plans: Iterable[Plan], sites: Iterable[Sequence[Host]] = ()) -> list[Artifact]:
+def render_tree(
+    plans: Iterable[Plan], sites: Iterable[Sequence[Host]] = (), each: Each = lambda _plan, made: made
+) -> list[Artifact]:
     """All bundles of pairings and sites, and the files over them.
 
     Raises:
         Refused: as `render_all`.
     """
     plans, sites = tuple(plans), [list(hosts) for hosts in sites]
-    artifacts = render_all(plans, sites)
+    artifacts = render_all(plans, sites, each)
     clusters = {plan.pairing.spec.site: plan.pairing.site for plan in plans}
     clusters |= {host.site_name: host.site for hosts in sites for host in hosts}
     for name in sorted(clusters):
@@ -71,6 +73,9 @@ def _units(
     """Device layers (with their CRDs), then namespaces, then pairings."""
     root = f"{site.gitops.path.strip('/')}/" if site.gitops else ""
     there = {artifact.path for artifact in artifacts}
+    own: dict[str, list[Artifact]] = {}
+    for artifact in artifacts:
+        own.setdefault("/".join(artifact.path.split("/")[:2]), []).append(artifact)
     layers = {plan.layer.name for plan in plans if plan.layer} | {host.layer.name for host in hosts}
     before: list[str] = []
     folders = [*((f"device-layers/{layer}", -2) for layer in sorted(layers)), (f"sites/{name}", -1)]
@@ -82,14 +87,9 @@ def _units(
             yield Unit(unit, folder, wave, _QUICK, (), (), root + folder)
     for plan in sorted(plans, key=lambda plan: plan.pairing.name):
         folder = f"pairings/{plan.pairing.name}"
-        workloads = tuple(
-            item
-            for artifact in artifacts
-            if artifact.path.startswith(f"{folder}/")
-            for item in artifact.objects
-            if item["kind"] in _WORKLOADS
-        )
-        seconds = full_document(plan)["roles"][0]["deployment"]["deadlines"]["rollout"]
+        workloads = tuple(item for artifact in own[folder] for item in artifact.objects if item["kind"] in _WORKLOADS)
+        roles = full_document(plan)["roles"] if site.gitops else []
+        seconds = max((role["deployment"]["deadlines"]["rollout"] for role in roles), default=_QUICK)
         unit = _named(f"{name}.{plan.pairing.name}")
         yield Unit(unit, folder, 0, seconds, workloads, tuple(before), root + folder)
 
