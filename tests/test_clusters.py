@@ -104,6 +104,20 @@ def test_argo_cd_syncs_layers_then_namespaces_then_pairings(profiles: Path, run:
     assert [e.message for a in applications for e in validator.iter_errors(a)] == []
 
 
+def test_an_application_set_rolls_in_the_same_order(profiles: Path, run: Run) -> None:
+    file = profiles / "sites/staging.yaml"
+    text = file.read_text(encoding="utf-8").replace("tool: argocd", "tool: argocd-applicationset")
+    file.write_text(text, encoding="utf-8")
+    out = rendered("staging", profiles, run)
+    (made,) = objects(out / "gitops/staging/argocd-applicationset.yaml")
+    elements = made["spec"]["generators"][0]["list"]["elements"]
+    steps = [s["matchExpressions"][0]["values"][0] for s in made["spec"]["strategy"]["rollingSync"]["steps"]]
+    assert [element["step"] for element in elements] == steps == ["1", "2", "3"]
+    assert elements[-1]["path"] == "manifests/staging/pairings/chat"
+    assert made["spec"]["template"]["spec"]["source"]["path"] == "{{.path}}"
+    assert [e.message for e in crd("applicationsets", "argoproj.io").iter_errors(made)] == []
+
+
 def test_flux_waits_for_layers_and_watches_the_workload(profiles: Path, run: Run) -> None:
     out = rendered("prod", profiles, run)
     source, *units = objects(out / "gitops/prod/flux.yaml")

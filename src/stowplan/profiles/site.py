@@ -65,7 +65,8 @@ class SitePairing(Model):
 class GitOps(Model):
     """What applies the rendered tree from Git; its objects are rendered to `gitops/SITE`."""
 
-    tool: Literal["argocd", "flux"]
+    tool: Literal["argocd", "argocd-applicationset", "flux"]
+    """Applications with sync waves; one ApplicationSet with progressive syncs; Kustomizations that depend on each other."""
     repository: Annotated[str, Field(pattern=r"^(https|ssh)://\S+$|^git@\S+$")]
     """Address of the repository that holds the tree."""
     revision: Text = "main"

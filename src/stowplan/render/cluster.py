@@ -16,6 +16,8 @@ from stowplan.render.labels import stamp
 from stowplan.render.pairing import Each, full_document, render_all
 
 _WORKLOADS = ("Deployment", "LeaderWorkerSet", "StatefulSet")
+_LAYER, _SITE, _PAIRING = 1, 2, 3
+"""Waves: CRDs and devices before namespaces, namespaces before what lives in them."""
 _QUICK = 600
 """Seconds in which what starts no engine must be there."""
 
@@ -78,11 +80,11 @@ def _units(
         own.setdefault("/".join(artifact.path.split("/")[:2]), []).append(artifact)
     layers = {plan.layer.name for plan in plans if plan.layer} | {host.layer.name for host in hosts}
     before: list[str] = []
-    folders = [*((f"device-layers/{layer}", -2) for layer in sorted(layers)), (f"sites/{name}", -1)]
+    folders = [*((f"device-layers/{layer}", _LAYER) for layer in sorted(layers)), (f"sites/{name}", _SITE)]
     for folder, wave in folders:
         if f"{folder}/kustomization.yaml" in there:  # a layer that the platform brings has no objects
             last = folder.rpartition("/")[2]
-            unit = _named(name) if wave == -1 else _named(f"{name}.{last}")
+            unit = _named(name) if wave == _SITE else _named(f"{name}.{last}")
             before.append(unit)
             yield Unit(unit, folder, wave, _QUICK, (), (), root + folder)
     for plan in sorted(plans, key=lambda plan: plan.pairing.name):
@@ -91,7 +93,7 @@ def _units(
         roles = full_document(plan)["roles"] if site.gitops else []
         seconds = max((role["deployment"]["deadlines"]["rollout"] for role in roles), default=_QUICK)
         unit = _named(f"{name}.{plan.pairing.name}")
-        yield Unit(unit, folder, 0, seconds, workloads, tuple(before), root + folder)
+        yield Unit(unit, folder, _PAIRING, seconds, workloads, tuple(before), root + folder)
 
 
 def _named(text: str) -> str:
