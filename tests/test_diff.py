@@ -98,6 +98,15 @@ def test_another_chip_reads_as_a_migration(run: Run, write_files: Files) -> None
     assert "device layer nvidia-" in text
 
 
+def test_a_pairing_that_is_new_or_gone_is_told_by_its_plan(run: Run, write_files: Files) -> None:
+    root = write_files({"one/p.yaml": pairing_text(**CHAT), "two/p.yaml": pairing_text(**CHAT)})
+    write_files({"two/q.yaml": pairing_text("q", **{**CHAT, "useCase": "chat-short"})})
+    added = run("diff", root / "one", root / "two", "-o", "markdown").out
+    assert "### q: added" in added and "| use case | chat-short |" in added and "### p:" not in added
+    removed = run("diff", root / "two", root / "one").out
+    assert "q: removed" in removed and "stops 1 pod(s)" in removed and "which is new" not in removed
+
+
 def test_an_infeasible_plan_is_told_with_its_reasons(run: Run, write_files: Files) -> None:
     big = pairing_text(**{**CHAT, "variant": "deepseek-v4-pro", "server": "atlas-800i-a2-910b3"}, nodes=1)
     root = write_files({"old.yaml": pairing_text(**CHAT), "new.yaml": big})

@@ -16,6 +16,8 @@ from stowplan.diff.rollout import Effect
 _LARGEST = 60_000
 """Characters of a comment: GitHub takes 65,536, and something is around it."""
 _NOTHING = (None, "-")
+_ONE_SIDE = 2
+"""Cells of a row of a pairing that has no other side."""
 
 
 class _Part(NamedTuple):
@@ -61,6 +63,8 @@ def _text_part(part: _Part) -> Iterator[str]:
 
 def _sentence(row: Sequence[Any]) -> str:
     """Before and after, and why: on a terminal a table of long values is hard to read."""
+    if len(row) == _ONE_SIDE:
+        return cell(row[1])
     _, before, after, *why = row
     reason = f"  ({why[0]})" if why and why[0] else ""
     if before in _NOTHING or after in _NOTHING:
@@ -183,11 +187,7 @@ def _heading(change: PairingChange) -> str:
 def _parts(change: PairingChange) -> Iterator[_Part]:
     """What is told of a pairing, in this order; empty parts are left out."""
     if change.rows:
-        yield _Part(
-            "",
-            ("what", "before", "after"),
-            [[r.label, r.old.shown if r.old else "-", r.new.shown if r.new else "-"] for r in change.rows],
-        )
+        yield _rows(change)
     if change.unrendered:
         yield _Part("not rendered", (), [[change.unrendered]])
     if change.steps:
@@ -204,6 +204,14 @@ def _parts(change: PairingChange) -> Iterator[_Part]:
             yield _Part(title, (), [[sentence] for sentence in sentences])
     if change.otherwise:
         yield _Part("also different in plan.yaml", (), [[", ".join(change.otherwise)]])
+
+
+def _rows(change: PairingChange) -> _Part:
+    """Before and after; of a pairing that one side alone has, what the plan says."""
+    if change.change == "changed":
+        pairs = [[r.label, r.old.shown if r.old else "-", r.new.shown if r.new else "-"] for r in change.rows]
+        return _Part("", ("what", "before", "after"), pairs)
+    return _Part("", ("what", "plan"), [[r.label, side.shown] for r in change.rows if (side := r.new or r.old)])
 
 
 def _upgraded(upgrade: Upgrade) -> Iterator[_Part]:
