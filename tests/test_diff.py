@@ -116,6 +116,25 @@ def test_an_infeasible_plan_is_told_with_its_reasons(run: Run, write_files: File
     assert told["unrendered"]
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {},
+        {"pairing": []},
+        {"pairing": {"name": "p", "variant": ["v"], "server": "s"}},
+        {"pairing": {"name": "p", "variant": "v", "server": "s"}, "roles": ["x"]},
+        {"pairing": {"name": "p", "variant": "v", "server": "s"}, "roles": [{"headroom": "much"}]},
+    ],
+)
+def test_a_plan_that_was_edited_into_something_else_is_refused(
+    broken: dict[str, Any], run: Run, write_files: Files
+) -> None:
+    root = write_files({"t/plan.yaml": stream({"apiVersion": "stowplan/v1", "kind": "Plan", **broken})})
+    ended = run("diff", root / "t", root / "t")
+    assert (ended.code, ended.out) == (2, "")
+    assert "plan.yaml: error[P018]" in ended.err
+
+
 def test_objects_are_compared_by_identity_and_not_by_file(run: Run, write_files: Files) -> None:
     turned = dict(reversed(DEPLOYMENT.items()))
     root = write_files(

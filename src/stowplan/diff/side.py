@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stowplan.check.objects import mapping
 from stowplan.check.runner import is_plan
-from stowplan.diagnostics import Refused
+from stowplan.diagnostics import Diagnostic, Location, Refused
+from stowplan.diff.rows import rows
+from stowplan.diff.settings import setting_changes
 from stowplan.located_yaml import Document, read_bytes, read_file
 from stowplan.pairing import Pairing
 from stowplan.plain_scalars import json_scalar, kubernetes_scalar
@@ -66,7 +69,7 @@ def of_tree(name: str, root: Path) -> Side:
         elif file.suffix in _YAML or file == root:
             for document in _documents(file):
                 if is_plan(document.data):
-                    plans[str(document.data["pairing"].get("name", path))] = document.data
+                    plans[_named(document)] = document.data
                 else:
                     held += _held(path, document.data)
     return Side(name, plans, tuple(held), {})
@@ -92,6 +95,25 @@ def of_pairings(name: str, pairings: Iterable[Pairing], sites: Iterable[Sequence
     made |= {artifact.path: artifact for artifact in render_all([], sites)}
     held = [item for path in sorted(made) for item in _artifact(made[path])]
     return Side(name, plans, tuple(held), unrendered)
+
+
+def _named(document: Document) -> str:
+    """The pairing of a rendered plan.
+
+    Raises:
+        Refused: it was edited into something that no plan is.
+    """
+    plan_ = document.data
+    pairing = mapping(plan_.get("pairing"))
+    said = [pairing.get(key) for key in ("name", "variant", "server")]
+    try:
+        told = [list(rows(plan_)), list(setting_changes(plan_, {}))]
+    except (AttributeError, KeyError, TypeError, ValueError):
+        told = []
+    if not told or not all(isinstance(value, str) for value in said):
+        message, hint = "is not a plan that stowplan rendered", "render the pairing again"
+        raise Refused([Diagnostic("P018", message, Location(document.file), hint=hint)], unreadable=True)
+    return str(said[0])
 
 
 def _artifact(artifact: Artifact) -> Iterator[Held]:
