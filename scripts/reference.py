@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from stowplan import resources
 from stowplan.catalog import Catalog
-from stowplan.check.registry import Check, all_checks
+from stowplan.check.pages import Page
+from stowplan.check.pages import pages as check_pages
 from stowplan.cli import app
 from stowplan.cli.entry import entry_page
 from stowplan.cli.schema import schema_files
@@ -36,7 +37,7 @@ def pages() -> dict[str, str]:
     told = {f"catalogue/{kind}.md": _page(kind.capitalize(), _entries(kind, catalog)) for kind in catalog.shelves}
     told |= {
         "commands.md": _page("Commands", _commands()),
-        "checks.md": _page("Checks", _checks(all_checks())),
+        "checks.md": _page("Checks", _checks(list(check_pages().values()))),
         "catalogue.md": _page("Catalogue", _catalogue()),
         "gaps.md": _page("Facts that are unknown", _gaps()),
     }
@@ -56,15 +57,15 @@ def _commands() -> Iterator[str]:
         yield from (f"## stowplan {name}".rstrip(), "", "```text", told.output.rstrip(), "```", "")
 
 
-def _checks(checks: Sequence[Check]) -> Iterator[str]:
-    yield f"{len(checks)} checks, in order of the code. `stowplan explain --check CODE` prints the same."
+def _checks(checks: Sequence[Page]) -> Iterator[str]:
+    yield f"{len(checks)} checks, in order of the code. `stowplan explain CODE` prints the same."
     yield ""
     yield from markdown_table(
         ["Code", "Level", "Severity", "Title"],
         ([f"[{c.code}](#{c.code.lower()})", c.level, c.severity, c.title] for c in checks),
     )
     for found in checks:
-        kinds = ", ".join(sorted(found.kinds)) if found.kinds else "every object"
+        kinds = ", ".join(found.kinds) or "every object"
         yield from ("", f"## {found.code}", "", f"**{found.title}**", "", found.reason, "")
         yield f"Level {found.level}, severity {found.severity}; looks at {kinds}. Source: {found.source}"
         yield from ("", "Found in:", "", *_yaml(found.bad), "", "Write instead:", "", *_yaml(found.good))

@@ -397,6 +397,16 @@ def test_an_output_folder_without_the_right_to_write_is_named(unchanged: Path, r
     refused(ended, 2, "error[W001]: cannot be written: Permission denied")
 
 
+def test_a_folder_of_several_files_goes_with_them(tmp_path: Path) -> None:
+    stay = Artifact("stay.yaml", "a: 1\n")
+    gone = [
+        Artifact(f"layers/one/{name}", "a: 1\n") for name in ("a.yaml", "b.yaml", "servers/c.yaml", "servers/d.yaml")
+    ]
+    write(tmp_path / "out", [stay, *gone], [""])
+    assert len(write(tmp_path / "out", [stay], [""]).removed) == 4
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [INDEX, "stay.yaml"]
+
+
 def test_what_is_no_longer_rendered_is_removed_and_nothing_else(out: Path) -> None:
     changes = write(out, NEW, [""])
     assert changes.removed == ("pairings/a/y.yaml",)

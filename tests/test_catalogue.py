@@ -361,7 +361,7 @@ ALLOWED = {
     "check/bundle/_references.py": {"nvidia"},  # an API group of a kind that a site may have
     "check/matches_plan/claims.py": {"nvidia", "vllm"},  # an example
     "check/domain/device_components.py": {"amd", "ascend"},  # examples
-    "check/domain/device_requests.py": {"ascend", "atlas-800i-a3", "huawei"},  # examples, sources
+    "check/domain/_asking.py": {"ascend", "atlas-800i-a3", "huawei"},  # examples, sources
     "check/matches_plan/processes.py": {"vllm"},  # an example
     "check/matches_plan/role.py": {"vllm"},  # an example
     "check/domain/devices.py": {"nvidia"},  # examples: images by which owners are told apart

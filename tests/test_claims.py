@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import Files, Run, pairing_text, planned
-from test_device_layers import CATALOG, LAYERS, cluster, findings, flat, objects, pods
+from test_device_layers import CATALOG, LAYERS, cluster, findings, flat, held, objects, pods
 
 from stowplan.check.runner import check_bundle
 from stowplan.diagnostics import Diagnostic, Refused
@@ -341,6 +341,16 @@ def test_two_layers_for_one_pool_are_refused_by_name(server: str, other: str, la
     (found,) = refused.value.report
     assert found.code == "P033"
     assert all(layer in found.message for layer in layers)
+
+
+def test_a_server_that_the_site_lists_under_another_layer_is_refused_too() -> None:
+    pairing = planned(CATALOG, "deepseek-v4-flash", "atlas-800i-a3", deviceLayer="ascend-mindcluster")
+    with pytest.raises(Refused, match=r"ascend-hami.*ascend-mindcluster"):
+        refuse_two_owners([pairing], [held("ascend-hami", "atlas-800i-a3")])
+    with pytest.raises(Refused, match="serves every host"):
+        refuse_two_owners([], [held("nvidia-gpu-operator", "hgx-h200"), held("nvidia-device-plugin", "hgx-b200")])
+    others = [held("ascend-mindcluster", "atlas-800i-a3"), held("ascend-hami", "atlas-800i-a2-910b3")]
+    refuse_two_owners([pairing], others)
 
 
 @pytest.mark.parametrize(

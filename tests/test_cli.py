@@ -36,6 +36,7 @@ KINDS = (
     "device-layers",
     "engines",
     "pairings",
+    "platforms",
     "quantizers",
     "recipes",
     "servers",

@@ -129,3 +129,20 @@ def test_a_schema_resolves_on_every_minor(path: Path, minor: str) -> None:
     wrong = {"apiVersion": api_version, "kind": kind, "metadata": {"name": "a"}, "sepc": {}}
     errors = schemas(minor).validate(wrong)
     assert ("sepc",) in {error.path for error in errors if error.unknown_field}
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        (
+            "nvidia.com/v1/ClusterPolicy",
+            {"driver": {"rdma": {"enabled": True}, "upgradePolicy": {}}, "sandboxWorkloads": {}},
+        ),
+        ("amd.com/v1alpha1/DeviceConfig", {"driver": {"upgradePolicy": {}}, "metricsExporter": {"podAnnotations": {}}}),
+    ],
+)
+def test_fields_of_an_operator_that_we_do_not_render_are_known(kind: str, spec: Schema) -> None:
+    api_version, name = kind.rsplit("/", 1)
+    item = {"apiVersion": api_version, "kind": name, "metadata": {"name": "a"}, "spec": {**spec, "drivers": {}}}
+    unknown = [error.path for error in schemas("1.37").validate(item) if error.unknown_field]
+    assert unknown == [("spec", "drivers")]

@@ -252,6 +252,28 @@ def test_a_layer_that_advertises_something_else_is_found_at_the_pairing(
     assert (code, A3) in errors_of(run, folder)
 
 
+TRAYS = "v4-pro.gb200-nvl72-tray.chat/serving/resource-claim-template.yaml"
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "code"),
+    [
+        (TRAYS, "deviceClassName: gpu.nvidia.com", "deviceClassName: npu.huawei.com", "D120"),
+        (TRAYS, "count: 4", "count: 8", "D121"),
+        ("servers/gb200-nvl72-tray/node-labels.yaml", "resource: gpu.nvidia.com", "resource: nvidia.com/gpu", "D120"),
+    ],
+)
+def test_claims_are_held_against_what_is_advertised_too(
+    path: str, old: str, new: str, code: str, run: Run, tree: list[Artifact], tmp_path: Path
+) -> None:
+    def change(text: str) -> str:
+        assert old in text
+        return text.replace(old, new)
+
+    folder = written([a for a in tree if not a.path.endswith("plan.yaml")], tmp_path / "m", **{path: change})
+    assert (code, TRAYS) in errors_of(run, folder)
+
+
 def test_a_node_feature_rule_sets_the_labels_of_the_command(tree: list[Artifact]) -> None:
     texts = {a.path: a.text for a in tree}
     rules = [path for path in texts if path.endswith("/node-feature-rule.yaml") and "/servers/" in path]
@@ -290,6 +312,14 @@ def test_every_layer_with_an_exporter_scrapes_it() -> None:
         for o in objects(cluster("cambricon-device-plugin", images={"cambricon-device-plugin": "a/b:1"}))
         if "monitor" in o["metadata"]["name"]
     ]
+
+
+def test_what_an_operator_makes_follows_the_site_too() -> None:
+    asked_for = {"monitoring_labels": {"release": "p"}, "kubelet_root": "/data/k"}
+    for layer in ("nvidia-gpu-operator", "amd-gpu-operator"):
+        made = json.dumps(objects(cluster(layer, **asked_for)))
+        assert '{"release": "p"}' in made
+        assert "/var/lib/kubelet" not in made
 
 
 def test_clusterd_gets_the_folder_that_it_writes_to() -> None:

@@ -89,8 +89,34 @@ def test_every_check_says_what_it_expects(layer: str, server: str) -> None:
     for check in preflight.checks:
         told = f"report $? '{check.name}'" in script or f"report $? {check.name} " in script
         skipped = f"preflight: skip: {check.name}: no source says" in script
-        left_out = bool(check.for_path) and check.for_path not in json.dumps(rendered(layer, server).pod)
-        assert told + skipped + left_out == 1, check.name
+        elsewhere = (
+            bool(check.for_env) and check.for_env not in held(layer, server).layer.spec.workload.env_from_annotation
+        )
+        assert told + skipped + elsewhere == 1, check.name
+
+
+@pytest.mark.parametrize("link", ["none", "<inactive>"])
+def test_a_host_that_joins_no_gpus_needs_no_nvlink(link: str, tmp_path: Path) -> None:
+    code, told = Machine(tmp_path, "nvidia-device-plugin").run(STUB_LINK=link, STOWPLAN_MESH="1")
+    assert code == 0, told
+    assert rendered("nvidia-device-plugin", "l40s-8x").env["STOWPLAN_MESH"] == "1"
+
+
+def test_a_group_stays_in_one_domain_of_its_links() -> None:
+    one, two = (rendered("nvidia-dra", "gb200-nvl72-tray", group).job["spec"]["template"] for group in (1, 2))
+    assert "affinity" not in one["spec"]
+    (term,) = two["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert term["topologyKey"] == "nvidia.com/gpu.clique"
+    assert term["labelSelector"]["matchLabels"].items() <= two["metadata"]["labels"].items()
+
+
+def test_the_scheduler_is_asked_only_where_it_tells_the_devices() -> None:
+    mode = {"device_layer_modes": {"ascend-mindcluster": "default-scheduler"}}
+    moded = objects(list(server_artifacts(held("ascend-mindcluster", "atlas-800i-a3", **mode))))
+    scripts = [o["data"]["preflight.sh"] for o in moded if o["kind"] == "ConfigMap"]
+    scripts.append(rendered("ascend-hami", "atlas-800i-a3").script)
+    assert not any("scheduler" in script for script in scripts)
+    assert "scheduler" in rendered("ascend-mindcluster", "atlas-800i-a3").script
 
 
 @pytest.mark.parametrize(("layer", "server"), TESTED)
@@ -153,7 +179,8 @@ class Machine:
         self.program(
             "bin/nvidia-smi",
             f'case "$*" in\n-L) echo "{listed}" ;;\n*driver_version*) echo "${{STUB_DRIVER:-595.91.07}}" ;;\n'
-            '*nvlink*) echo "Link 0: ${STUB_LINK:-26.562 GB/s}" ;;\nesac',
+            f'*nvlink*) for gpu in {{1..{devices}}}; do echo "GPU $gpu: stub"; '
+            '[ "${STUB_LINK:-}" = none ] || printf "\\t Link %s: ${STUB_LINK:-26.562 GB/s}\\n" 0 1; done ;;\nesac',
         )
 
     def amd_device_plugin(self, devices: int) -> None:
@@ -259,6 +286,9 @@ FAULTS: dict[str, tuple[str, Any, dict[str, str], str]] = {
     "an old driver": ("nvidia-device-plugin", None, {"STUB_DRIVER": "570.148.08"}, "driver"),
     "no device network": ("ascend-mindcluster", lose("etc/hccn.conf"), {}, "device network"),
     "a link is down": ("ascend-mindcluster", None, {"STUB_LINK": "DOWN"}, "link state"),
+    "two drivers": ("nvidia-device-plugin", None, {"STUB_DRIVER": "595.91.07\n590.1"}, "driver"),
+    "no NVLink where there should be": ("nvidia-device-plugin", None, {"STUB_LINK": "none"}, "link state"),
+    "a link that the tool cannot read": ("ascend-mindcluster", None, {"STUB_LINK": "NOT SUPPORTED"}, "link state"),
     "an NVLink is inactive": ("nvidia-device-plugin", None, {"STUB_LINK": "<inactive>"}, "link state"),
     "GPUs apart": ("amd-device-plugin", None, {"STUB_APART": "yes"}, "link state"),
     "no annotation": ("ascend-mindcluster", None, {"ASCEND_VISIBLE_DEVICES": ""}, "scheduler"),
@@ -307,5 +337,5 @@ def test_one_wrong_device_of_two_hosts_fails_its_host(tmp_path: Path) -> None:
 
 def test_an_image_of_the_site_has_no_libraries_to_expect() -> None:
     script = rendered("cambricon-device-plugin", "cambricon-x8-mlu590").script
-    assert "skip: library of an image that the site names" in script
+    assert "skip: libraries of the image: no source says what this image holds" in script
     assert "vllm-mlu" in CATALOG.sites["mlu-example"].images

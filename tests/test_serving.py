@@ -269,6 +269,15 @@ def test_pods_of_a_priority_class(plans: dict[str, Plan]) -> None:
     assert classes.count("serving") == 1, "the engine's pods, not the Jobs'"
 
 
+def test_replicas_are_spread_over_hosts(plans: dict[str, Plan], catalog: Catalog) -> None:
+    several = next(pod for pod in pods(plans["v4-flash.mi355x-8x.recommendation"]) if "priorityClassName" in pod)
+    (spread,) = several["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "ScheduleAnyway")
+    assert not any(
+        "topologySpreadConstraints" in pod for pod in pods(planned(catalog, "deepseek-v4-flash", "hgx-h200"))
+    )
+
+
 def test_weights_in_a_folder_of_the_hosts(plans: dict[str, Plan]) -> None:
     plan = plans["v4-pro-0813.hgx-b200.chat"]
     weights = plan.pairing.site.weights.model_copy(update={"host_path": "/srv/checkpoints"})

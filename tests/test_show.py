@@ -23,6 +23,7 @@ KINDS = (
     "device-layers",
     "engines",
     "pairings",
+    "platforms",
     "quantizers",
     "recipes",
     "servers",

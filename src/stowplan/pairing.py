@@ -12,6 +12,7 @@ from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.located_yaml import Document, read_file
 from stowplan.profiles.hardware import ChipSpec, ServerSpec
 from stowplan.profiles.pairing import PairingSpec
+from stowplan.profiles.platform import PlatformSpec
 from stowplan.profiles.reading import read_profile
 from stowplan.profiles.recipe import Layout
 from stowplan.profiles.site import SiteSpec
@@ -42,6 +43,16 @@ class Pairing:
         """Pinned engine and version, as far as they are given."""
         name, _, version = (self.spec.engine or "").partition("@")
         return name or None, version or None
+
+    @property
+    def platform_name(self) -> str:
+        """The platform that it runs on: its own, else the site's."""
+        return self.spec.platform or self.site.platform
+
+    @property
+    def platform(self) -> PlatformSpec:
+        """What its catalogue says of that platform."""
+        return self.catalog.platforms[self.platform_name]
 
     @property
     def mode(self) -> str:
@@ -124,6 +135,7 @@ def _unknown_names(spec: PairingSpec, catalog: Catalog, document: Document | Non
         ("useCase", "use case", spec.use_case, catalog.use_cases),
         ("site", "site", spec.site, catalog.sites),
         ("engine", "engine", engine or None, catalog.engines),
+        ("platform", "platform", spec.platform, catalog.platforms),
         ("deviceLayer", "device layer", spec.device_layer, catalog.device_layers),
     ]
 

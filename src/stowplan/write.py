@@ -190,10 +190,11 @@ def _refuse_outside(out: Path, path: str) -> None:
 
 
 def _drop_empty_folders(out: Path, removed: Iterable[str]) -> None:
-    for path in removed:
-        for folder in (out / path).parents:
-            if folder == out or any(folder.iterdir()):
-                break
+    above = {
+        folder for path in removed for folder in (out / path).parents if folder.is_relative_to(out) and folder != out
+    }
+    for folder in sorted(above, key=lambda folder: len(folder.parts), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
 
@@ -214,3 +215,20 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Put a text into a file's place at once, so that a reader never sees half of it.
+
+    Raises:
+        Refused: it cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8", errors="backslashreplace")
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        message = f"cannot be written: {error.strerror or error}"
+        raise Refused([Diagnostic("W001", message, Location(str(path)))], unreadable=True) from None

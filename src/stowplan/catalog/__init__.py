@@ -17,6 +17,7 @@ from stowplan.profiles.engine import EngineSpec
 from stowplan.profiles.fact import Model
 from stowplan.profiles.hardware import ChipSpec, ServerSpec
 from stowplan.profiles.kinds import KINDS, Kind
+from stowplan.profiles.platform import PlatformSpec
 from stowplan.profiles.quantizer import QuantizerSpec
 from stowplan.profiles.reading import read_profile
 from stowplan.profiles.recipe import RecipeSpec
@@ -150,6 +151,11 @@ class Catalog:
         return self._shelf("DeviceLayer")
 
     @cached_property
+    def platforms(self) -> Shelf[PlatformSpec]:
+        """Platforms."""
+        return self._shelf("Platform")
+
+    @cached_property
     def quantizers(self) -> Shelf[QuantizerSpec]:
         """Quantizers."""
         return self._shelf("Quantizer")
@@ -178,6 +184,7 @@ class Catalog:
             "device_layers",
             "engines",
             "pairings",
+            "platforms",
             "quantizers",
             "recipes",
             "servers",

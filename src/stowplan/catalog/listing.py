@@ -38,13 +38,13 @@ def images(catalog: Catalog) -> Iterator[Row]:
         for version in engine.versions:
             for family, image in version.images.items():
                 yield {"name": image or "(site)", "usedBy": f"engine {name} {version.version}", "for": family}
-        for router in (handed.router for handed in engine.transfers if handed.router and handed.router.image):
-            yield {"name": router.image, "usedBy": f"engine {name}", "for": router.name}
+        routers = {r.image: r.name for r in (handed.router for handed in engine.transfers) if r and r.image}
+        for image, router in routers.items():
+            yield {"name": image, "usedBy": f"engine {name}", "for": router}
     for name, layer in catalog.device_layers.items():
         for component, spec in layer.components.items():
             if spec.kind not in ("host", "Config"):
                 yield {"name": spec.image or "(site)", "usedBy": f"device layer {name}", "for": component}
-
 
     for name, quantizer in catalog.quantizers.items():
         if quantizer.run and quantizer.run.image:

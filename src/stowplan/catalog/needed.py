@@ -8,6 +8,7 @@ from typing import Any
 from stowplan.located_yaml import Path_
 from stowplan.profiles.engine import EngineSpec
 from stowplan.profiles.hardware import ServerSpec
+from stowplan.profiles.site import SiteSpec
 from stowplan.profiles.variant import VariantSpec
 
 
@@ -17,5 +18,10 @@ def needed(spec: Any) -> Iterator[tuple[str, str, Path_]]:
         yield "Chip", spec.chip, ("chip",)
     elif isinstance(spec, VariantSpec) and spec.architecture_of:
         yield "Variant", spec.architecture_of, ("architectureOf",)
-    elif isinstance(spec, EngineSpec) and spec.extends:
-        yield "Engine", spec.extends, ("extends",)
+    elif isinstance(spec, SiteSpec):
+        yield "Platform", spec.platform, ("platform",)
+    elif isinstance(spec, EngineSpec):
+        if spec.extends:
+            yield "Engine", spec.extends, ("extends",)
+        if spec.platform:
+            yield "Platform", spec.platform, ("platform",)

@@ -82,7 +82,7 @@ _NAMES: dict[str, dict[str, _Names]] = {
         "variants": lambda spec: [spec.architecture_of],
         "quantizers": lambda spec: [checkpoint.converted for checkpoint in spec.checkpoints],
     },
-    "engines": {"engines": lambda spec: [spec.extends]},
+    "engines": {"engines": lambda spec: [spec.extends], "platforms": lambda spec: [spec.platform]},
     "device-layers": {"servers": lambda spec: spec.servers},
     "quantizers": {"engines": lambda spec: spec.read_by},
     "recipes": {
@@ -93,6 +93,7 @@ _NAMES: dict[str, dict[str, _Names]] = {
         "use-cases": lambda spec: spec.use_cases,
         "checkpoints": lambda spec: [spec.checkpoint],
     },
+    "sites": {"platforms": lambda spec: [spec.platform]},
     "pairings": {
         "variants": lambda spec: [spec.variant],
         "servers": lambda spec: [spec.server],
@@ -100,6 +101,7 @@ _NAMES: dict[str, dict[str, _Names]] = {
         "sites": lambda spec: [spec.site],
         "engines": lambda spec: [(spec.engine or "").partition("@")[0]],
         "device-layers": lambda spec: [spec.device_layer],
+        "platforms": lambda spec: [spec.platform],
     },
 }
 """By kind of file: the kinds that it names, and where."""

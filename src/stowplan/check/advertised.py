@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +28,27 @@ def read_advertised(documents: Iterable[tuple[Path, Any]]) -> Iterator[Advertise
 def advertised(bundle: Bundle, server: str) -> tuple[Advertised, ...]:
     """What the hosts of a server advertise: by the tree that is checked where it says so, else by any layer."""
     rendered = tuple(entry for entry in bundle.advertised if entry.server == server)
-    return rendered or tuple(e for e in _known(bundle.catalog) if e.server == server)
+    return rendered or _known(bundle.catalog).get(server, ())
 
 
 def device_resources(bundle: Bundle) -> set[str]:
     """Names that some layer advertises."""
-    return {e.resource for e in (*bundle.advertised, *_known(bundle.catalog))}
+    return {e.resource for e in bundle.advertised} | _resources(bundle.catalog)
 
 
-def _known(catalog: Catalog | None) -> Iterator[Advertised]:
+@cache
+def _resources(catalog: Catalog | None) -> frozenset[str]:
+    return frozenset(e.resource for entries in _known(catalog).values() for e in entries)
+
+
+@cache
+def _known(catalog: Catalog | None) -> Mapping[str, tuple[Advertised, ...]]:
+    """By server; one catalogue is asked for every pod that is checked."""
+    found: dict[str, list[Advertised]] = {}
     layers: Mapping[str, Any] = catalog.device_layers if catalog else {}
     for name, layer in layers.items():
         for server, entry in layer.servers.items():
             counts = entry.pod_counts
-            yield Advertised(server, name, entry.resource, counts.single, counts.distributed or counts.single)
+            made = Advertised(server, name, entry.resource, counts.single, counts.distributed or counts.single)
+            found.setdefault(server, []).append(made)
+    return {server: tuple(entries) for server, entries in found.items()}

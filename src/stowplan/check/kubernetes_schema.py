@@ -85,7 +85,7 @@ class SchemaSet:
         self._stability: dict[str, str] = data["stability"]
         self._scopes: dict[str, str] = data["scopes"]
         self._definitions: dict[str, dict[str, Any]] = data["definitions"]
-        self._compiled: dict[str, _Compiled] = {}
+        self._compiled: dict[str, Compiled] = {}
 
     def serves(self, api_version: str, kind: str) -> bool:
         """Whether there is a schema: built into this minor, or custom and ours."""
@@ -114,27 +114,26 @@ class SchemaSet:
         """All departures of one object, whose apiVersion and kind are served."""
         if not isinstance(data, dict):
             return [SchemaError((), f"expected a mapping, got {_got(data)}")]
-        compiled = self._compile(f"{data.get('apiVersion')}/{data.get('kind')}")
-        try:
-            if compiled.validator.is_valid(data):
-                return []
-            errors = list(compiled.validator.iter_errors(data))
-        except (TypeError, ValueError) as problem:  # a value that JSON does not have
-            return [SchemaError((), f"cannot be written as JSON: {problem}")]
-        found = (finding for error in errors for finding in compiled.explain(error))
-        return list(dict.fromkeys(found))
+        return self._compile(f"{data.get('apiVersion')}/{data.get('kind')}").judge(data)
 
-    def _compile(self, key: str) -> _Compiled:
+    def closure(self, names: Iterable[str]) -> dict[str, Any]:
+        """Definitions of this minor, and all that they name."""
+        found: dict[str, Any] = {}
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found[name] = self._definitions[name]
+                waiting += _references(found[name])
+        return found
+
+    def _compile(self, key: str) -> Compiled:
         if key not in self._compiled:
             root = self._kinds.get(key, key)
             definitions = {} if key in self._kinds else _custom_definitions(key)
-            waiting = [root] if key in self._kinds else list(_references(definitions))
-            while waiting:
-                name = waiting.pop()
-                if name not in definitions:
-                    definitions[name] = self._definitions[name]
-                    waiting += _references(definitions[name])
-            self._compiled[key] = _Compiled(_validator(root, definitions), definitions)
+            named = [root] if key in self._kinds else _references(definitions)
+            definitions |= self.closure(name for name in named if name not in definitions)
+            self._compiled[key] = Compiled(_validator(root, definitions), definitions)
         return self._compiled[key]
 
 
@@ -178,12 +177,13 @@ def _validator(root: str, definitions: dict[str, Any]) -> jsonschema_rs.Draft202
     return jsonschema_rs.Draft202012Validator(
         {"$ref": pointer, "$defs": definitions},
         validate_formats=True,
-        formats={"byte": _is_base64},
+        formats={"byte": is_base64},
         offline=True,
     )
 
 
-def _is_base64(text: str) -> bool:
+def is_base64(text: str) -> bool:
+    """Whether a text is base64; line ends are passed over."""
     try:
         base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
     except ValueError:
@@ -192,9 +192,21 @@ def _is_base64(text: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Compiled:
+class Compiled:
+    """A validator, and the definitions that its errors point into."""
+
     validator: jsonschema_rs.Draft202012Validator
     definitions: dict[str, Any]
+
+    def judge(self, data: object) -> list[SchemaError]:
+        """All departures of one object."""
+        try:
+            if self.validator.is_valid(data):
+                return []
+            errors = list(self.validator.iter_errors(data))
+        except (TypeError, ValueError) as problem:  # a value that JSON does not have
+            return [SchemaError((), f"cannot be written as JSON: {problem}")]
+        return list(dict.fromkeys(finding for error in errors for finding in self.explain(error)))
 
     def explain(self, error: jsonschema_rs.ValidationError) -> list[SchemaError]:
         """One error of the validator in our words."""
@@ -203,7 +215,7 @@ class _Compiled:
         match kind.name:
             case "additionalProperties":
                 known = list(self._parent(error.schema_path).get("properties", ()))
-                return [_unknown(path, str(name), known) for name in kind.unexpected]
+                return [unknown_field(path, str(name), known) for name in kind.unexpected]
             case "anyOf" | "oneOf":
                 return self._best(path, error)
             case "pattern":
@@ -235,7 +247,8 @@ def _is_other_type(error: jsonschema_rs.ValidationError, path: tuple[str | int, 
     return error.kind.name == "type" and tuple(error.instance_path) == path
 
 
-def _unknown(path: tuple[str | int, ...], name: str, known: Sequence[str]) -> SchemaError:
+def unknown_field(path: tuple[str | int, ...], name: str, known: Sequence[str]) -> SchemaError:
+    """The departure of a field that is not among those known at a path."""
     hint = did_you_mean(name, known)
     if not hint and 0 < len(known) <= _FEW:
         hint = f"known fields: {', '.join(sorted(known))}"

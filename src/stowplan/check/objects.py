@@ -179,6 +179,11 @@ class Bundle:
             found.setdefault(item.kind, []).append(item)
         return {kind: tuple(items) for kind, items in found.items()}
 
+    @cached_property
+    def worked_out(self) -> dict[tuple[str, int], Any]:
+        """What several checks ask of an object, under a name and the object's identity: it lives as long as the bundle."""
+        return {}
+
     def of(self, kind: str) -> tuple[Object, ...]:
         """Objects of a kind."""
         return self.by_kind.get(kind, ())

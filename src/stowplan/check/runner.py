@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from stowplan.catalog import Catalog
+from stowplan.check.custom_resources.definitions import Definition, Definitions, definitions_of
 from stowplan.check.kubernetes_schema import SchemaError, minors_serving, schemas
-from stowplan.check.objects import Advertised, Bundle, Object
+from stowplan.check.objects import Advertised, Bundle, Object, mapping
 from stowplan.check.registry import all_checks
 from stowplan.diagnostics import Diagnostic
 from stowplan.located_yaml import Document
 from stowplan.profiles.kinds import API_VERSION
 
 _ENVELOPE = ("apiVersion", "kind")
+_OURS = ("app.kubernetes.io/managed-by", "stowplan")
+_CRDS = "give its CustomResourceDefinition with --crds"
+
+Find = Callable[[str, str], Definition | None]
 
 
 def objects_of(documents: Iterable[Document]) -> Iterator[Object]:
@@ -38,16 +44,18 @@ def check_bundle(
     plan: Mapping[str, Any] | None = None,
     catalog: Catalog | None = None,
     advertised: tuple[Advertised, ...] = (),
+    crds: Definitions | None = None,
 ) -> list[Diagnostic]:
-    """Every finding on the objects that are applied together."""
+    """Every finding on the objects that are applied together; `crds` are definitions from elsewhere."""
     documents = list(documents)
     beside = [d for d in documents if is_plan(d.data)]
     if beside:
         plan, documents = plan or beside[0].data, [d for d in documents if d not in beside]
     found = [_not_an_object(d) for d in documents if d.data is not None and not isinstance(d.data, Mapping)]
     bundle = Bundle(tuple(objects_of(documents)), minor, plan, catalog, advertised)
+    find = _finder(bundle, crds)
     for item in bundle.objects:
-        found += _schema(item, minor)
+        found += list(dict.fromkeys(_schema(item, minor, find)))
     for check in all_checks():
         if check.whole_bundle:
             found += [check.diagnose(f) for f in check.run(bundle)]
@@ -67,7 +75,13 @@ def _not_an_object(document: Document) -> Diagnostic:
     return Diagnostic("M001", message, document.locate(()), level="schema")
 
 
-def _schema(item: Object, minor: str) -> Iterator[Diagnostic]:
+def _finder(bundle: Bundle, crds: Definitions | None) -> Find:
+    """Definitions that were given, then those that are applied together with the objects."""
+    own = {(d.group, d.kind): d for item in bundle.of("CustomResourceDefinition") for d in definitions_of(item.data)}
+    return lambda group, kind: (crds.find(group, kind) if crds else None) or own.get((group, kind))
+
+
+def _schema(item: Object, minor: str, find: Find) -> Iterator[Diagnostic]:
     for key in _ENVELOPE:
         if not isinstance(item.data.get(key), str) or not item.data[key]:
             yield Diagnostic(
@@ -75,11 +89,29 @@ def _schema(item: Object, minor: str) -> Iterator[Diagnostic]:
             )
             return
     known = schemas(minor)
-    if not known.serves(item.api_version, item.kind):
+    custom = known.stability(item.api_version, item.kind) in ("custom", None)
+    definition = find(item.group, item.kind) if custom else None
+    if definition is not None:
+        from stowplan.check.custom_resources.verdict import judge  # noqa: PLC0415 - needed only where a definition is given
+
+        yield from judge(item, definition, minor)
+    elif not known.serves(item.api_version, item.kind):
         yield _unserved(item, minor)
-        return
-    for error in known.validate(item.data):
-        yield _diagnostic(item, error)
+    else:
+        for error in known.validate(item.data):
+            found = _diagnostic(item, error)
+            yield _not_ours(found, item) if custom and error.unknown_field and not _is_ours(item) else found
+
+
+def _is_ours(item: Object) -> bool:
+    key, value = _OURS
+    return mapping(item.metadata.get("labels")).get(key) == value
+
+
+def _not_ours(found: Diagnostic, item: Object) -> Diagnostic:
+    """Our schemas of custom kinds hold the fields that we write; others may well have more."""
+    message = f"{found.message.replace('unknown field', 'the field')} of {item.kind} is not among those that are known here: not checked"
+    return replace(found, code="M003", severity="unchecked", message=message, hint=found.hint or _CRDS)
 
 
 def _unserved(item: Object, minor: str) -> Diagnostic:
@@ -91,7 +123,7 @@ def _unserved(item: Object, minor: str) -> Diagnostic:
             "M002", f"Kubernetes {minor} does not serve {what}", place, hint=hint, level="schema", object=str(item)
         )
     return Diagnostic(
-        "M003", f"no schema for {what}: not checked", place, "unchecked", level="schema", object=str(item)
+        "M003", f"no schema for {what}: not checked", place, "unchecked", _CRDS, level="schema", object=str(item)
     )
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from stowplan.catalog import Catalog
 from stowplan.check.advertised import FILE, read_advertised
+from stowplan.check.custom_resources.definitions import Definitions
+from stowplan.check.ignores import without_ignored
 from stowplan.check.kubernetes_schema import MINORS
 from stowplan.check.objects import Advertised, mapping
 from stowplan.check.profiles import check_profile
-from stowplan.check.runner import check_bundle, is_plan
+from stowplan.check.runner import check_bundle, is_plan, objects_of
 from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.located_yaml import Document, read_bytes, read_file
 from stowplan.plain_scalars import json_scalar, kubernetes_scalar
@@ -24,8 +27,22 @@ _NOT_READ = ("P001", "P002")
 """Missing, no permission, too large; text that is not YAML is a finding like any other."""
 
 
-def check_paths(paths: Iterable[str], catalog: Catalog, minor: str | None, stdin: BinaryIO) -> list[Diagnostic]:
-    """Every finding below the paths.
+@dataclass(frozen=True)
+class _Against:
+    """What files are checked against."""
+
+    catalog: Catalog
+    version: str
+    """Kubernetes minor, where nothing beside the files says another."""
+    pinned: bool
+    """The caller named the minor."""
+    crds: Definitions
+
+
+def check_paths(
+    paths: Iterable[str], catalog: Catalog, minor: str | None, stdin: BinaryIO, crds: Iterable[Path] = ()
+) -> list[Diagnostic]:
+    """Every finding below the paths; `crds` are folders and files of CustomResourceDefinitions.
 
     Raises:
         Refused: a path that cannot be read, or a Kubernetes version without schemas.
@@ -37,42 +54,41 @@ def check_paths(paths: Iterable[str], catalog: Catalog, minor: str | None, stdin
             [Diagnostic("M000", message, Location("--kubernetes-version"), hint=f"known: {', '.join(MINORS)}")],
             unreadable=True,
         )
+    against = _Against(catalog, version, minor is not None, Definitions(crds))
     found: list[Diagnostic] = []
     for path in paths:
-        if path == "-":
-            found += _check_stdin(stdin.read(), version, catalog)
-        else:
-            found += _check_path(Path(path), minor, version, catalog)
+        found += _check_stdin(stdin.read(), against) if path == "-" else _check_path(Path(path), against)
     return found
 
 
-def _check_stdin(raw: bytes, version: str, catalog: Catalog) -> list[Diagnostic]:
+def _check_stdin(raw: bytes, against: _Against) -> list[Diagnostic]:
     try:
         documents = list(read_bytes(raw, _STDIN, scalar=kubernetes_scalar))
     except Refused as refused:
         return list(refused.report)
-    return _check_documents(documents, version, catalog, None)
+    return _check_documents(documents, against, None)
 
 
-def _check_path(path: Path, minor: str | None, version: str, catalog: Catalog) -> list[Diagnostic]:
+def _check_path(path: Path, against: _Against) -> list[Diagnostic]:
     if not path.is_dir():
-        return _check_file(path, version, catalog)
+        return _check_file(path, against)
     found: list[Diagnostic] = []
     said = tuple(read_advertised((file, document.data) for file in path.rglob(FILE) for document in _read(file)[0]))
     for root, files in _bundles(path).items():
         plan = _plan(root)
-        found += _check_files(files, minor or _minor_of(plan) or version, catalog, plan, said)
+        beside = None if against.pinned else _minor_of(plan)
+        found += _check_files(files, replace(against, version=beside or against.version), plan, said)
     return found
 
 
-def _check_file(path: Path, version: str, catalog: Catalog) -> list[Diagnostic]:
+def _check_file(path: Path, against: _Against) -> list[Diagnostic]:
     """A file that was named: that it cannot be read is the caller's error, that it is empty a finding."""
     documents, problems = _read(path)
     if any(d.code in _NOT_READ for d in problems):
         raise Refused(problems, unreadable=True)
     if not problems and all(d.data is None for d in documents):
         return [Diagnostic("M001", "holds no object", Location(str(path)), level="schema")]
-    return problems + _check_documents(documents, version, catalog, None)
+    return problems + _check_documents(documents, against, None)
 
 
 def _bundles(path: Path) -> dict[Path, list[Path]]:
@@ -104,11 +120,7 @@ def _minor_of(plan: Mapping[str, Any] | None) -> str | None:
 
 
 def _check_files(
-    files: list[Path],
-    version: str,
-    catalog: Catalog,
-    plan: Mapping[str, Any] | None,
-    advertised: tuple[Advertised, ...],
+    files: list[Path], against: _Against, plan: Mapping[str, Any] | None, advertised: tuple[Advertised, ...]
 ) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     documents: list[Document] = []
@@ -116,7 +128,7 @@ def _check_files(
         read, problems = _read(file)
         documents += read
         found += problems
-    return found + _check_documents(documents, version, catalog, plan, advertised)
+    return found + _check_documents(documents, against, plan, advertised)
 
 
 def _read(file: Path) -> tuple[list[Document], list[Diagnostic]]:
@@ -131,9 +143,8 @@ def _read(file: Path) -> tuple[list[Document], list[Diagnostic]]:
 
 
 def _check_documents(
-    documents: Iterable[Document],
-    version: str,
-    catalog: Catalog,
+    documents: Sequence[Document],
+    against: _Against,
     plan: Mapping[str, Any] | None,
     advertised: tuple[Advertised, ...] = (),
 ) -> list[Diagnostic]:
@@ -144,11 +155,12 @@ def _check_documents(
         if is_plan(data):
             plan = plan or data
         elif isinstance(data, Mapping) and data.get("apiVersion") == API_VERSION:
-            found += check_profile(document, catalog)
+            found += check_profile(document, against.catalog)
         elif _is_object(data):
             manifests.append(document)
     found = list(dict.fromkeys(found))  # a broken profile is met again wherever another names it
-    return found + check_bundle(manifests, version, plan, catalog, advertised)
+    found += check_bundle(manifests, against.version, plan, against.catalog, advertised, against.crds)
+    return without_ignored(found, documents, objects_of(manifests))
 
 
 def _is_object(data: object) -> bool:

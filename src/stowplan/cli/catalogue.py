@@ -37,7 +37,7 @@ def list_kind(
     kind: Annotated[
         str,
         typer.Argument(
-            help="variants, checkpoints, chips, servers, use-cases, engines, device-layers, quantizers, recipes, benchmarks, sites, pairings; gaps; images."
+            help="variants, checkpoints, chips, servers, use-cases, engines, device-layers, platforms, quantizers, recipes, benchmarks, sites, pairings; gaps; images."
         ),
     ],
     vendor: Annotated[str | None, typer.Option(help="Only of this vendor.", show_default=False)] = None,

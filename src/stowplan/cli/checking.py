@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stowplan.cli.session import ProfilesOption, load_catalog
 
-
-class Format(StrEnum):
-    """Format of findings."""
-
-    text = "text"
-    json = "json"
+if TYPE_CHECKING:
+    from stowplan.diagnostics import Report
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +36,21 @@ def check(
             show_default=False,
         ),
     ] = None,
-    output: Annotated[Format, typer.Option("--format", help="Format of the findings.")] = Format.text,
+    crds: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--crds", help="Folder or file of CustomResourceDefinitions; may be given again.", show_default=False
+        ),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT[=FILE]",
+            help="text (default), json, junit, sarif or github; with =FILE into a file. May be given again.",
+            show_default=False,
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Warnings and what could not be checked count as errors.")
     ] = False,
@@ -51,31 +60,58 @@ def check(
     ignore: Annotated[
         list[str] | None, typer.Option("--ignore", help="No codes that begin so.", show_default=False)
     ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option("--baseline", help="Leave out the findings of this file.", metavar="FILE", show_default=False),
+    ] = None,
+    write_baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-baseline", help="Write the findings to this file and exit 0.", metavar="FILE", show_default=False
+        ),
+    ] = None,
     profiles: ProfilesOption = None,
 ) -> int:
     """Check manifests (ours or anyone's) and profiles; exit 1 on errors."""
     from stowplan.check.tree import check_paths
+    from stowplan.cli.reports.outputs import outputs, write_reports
     from stowplan.diagnostics import Report
 
+    asked = outputs(formats or ())
     given = paths or [name for name in ("manifests", "profiles") if Path(name).is_dir()]
     catalog = load_catalog(profiles or _laid_over(given))
-    found = check_paths(given, catalog, kubernetes_version, sys.stdin.buffer)
+    found = check_paths(given, catalog, kubernetes_version, sys.stdin.buffer, crds or ())
     chosen, left_out = tuple(select or ()), tuple(ignore or ())
     report = Report.of(
         d for d in found if (not chosen or d.code.startswith(chosen)) and not (left_out and d.code.startswith(left_out))
     )
-    if output is Format.json:
-        from stowplan.cli.reports.json import write_json
-
-        write_json(report, sys.stdout)
-    else:
-        from stowplan.cli.reports.text import write_text
-
-        write_text(report, sys.stdout)
-        if not len(report):
-            sys.stderr.write("no findings\n")
+    if write_baseline is not None:
+        return _written(report, write_baseline)
+    if baseline is not None:
+        report = _new(report, baseline)
+    write_reports(report, asked)
+    if not len(report) and any(output == ("text", None) for output in asked):
+        sys.stderr.write("no findings\n")
     failing = {"error", "warning", "unchecked"} if strict else {"error"}
     return int(any(d.severity in failing for d in report))
+
+
+def _written(report: Report, path: Path) -> int:
+    from stowplan.check.baseline import baseline_text
+    from stowplan.write import replace_file
+
+    replace_file(path, baseline_text(report))
+    sys.stderr.write(f"{len(report)} findings written to {path}\n")
+    return 0
+
+
+def _new(report: Report, path: Path) -> Report:
+    from stowplan.check.baseline import compared
+
+    new, gone = compared(report, path)
+    if gone:
+        sys.stderr.write(f"{gone} findings of {path} are gone; write it anew with --write-baseline\n")
+    return new
 
 
 def _laid_over(given: list[str]) -> Path | None:

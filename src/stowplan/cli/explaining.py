@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from stowplan.cli.session import ProfilesOption, find_pairing, load_catalog
 from stowplan.cli.tables import Output, OutputOption, print_data, print_rows
 
 _WIDEST, _LONGEST = 160, 60
+_CODE = re.compile("[A-Za-z][0-9]{3}")
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +22,9 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    pairing: Annotated[str | None, typer.Argument(help="Name, file, or rendered folder.", show_default=False)] = None,
+    pairing: Annotated[
+        str | None, typer.Argument(help="Name, file, or rendered folder; or the code of a check.", show_default=False)
+    ] = None,
     key: Annotated[
         str | None,
         typer.Argument(
@@ -38,6 +42,8 @@ def explain(
     from stowplan.cli import answers
     from stowplan.diagnostics import Diagnostic, Location, Refused
 
+    if check is None and pairing and key is None and _CODE.fullmatch(pairing):
+        check = pairing
     if check is not None:
         sys.stdout.write(_page(check))
         return 0
@@ -83,19 +89,18 @@ def _document(pairing: str, profiles: Path | None) -> dict[str, Any]:
 
 
 def _page(code: str) -> str:
-    from stowplan.check.registry import all_checks
+    from stowplan.check.pages import page_of, pages
     from stowplan.diagnostics import Diagnostic, Location, Refused, did_you_mean
 
-    checks = {check.code: check for check in all_checks()}
-    if code not in checks:
-        hint = did_you_mean(code, checks) or f"known: {', '.join(checks)}"
+    page = page_of(code.upper())
+    if page is None:
+        hint = did_you_mean(code, pages()) or f"known: {', '.join(pages())}"
         raise Refused(
             [Diagnostic("P016", f"there is no check '{code}'", Location("--check"), hint=hint)], unreadable=True
         )
-    found = checks[code]
     return (
-        f"{found.code} ({found.level}, {found.severity}): {found.title}\n\n{found.reason}\nSource: {found.source}\n\n"
-        f"Found in:\n\n{_clipped(found.bad)}\n\nWrite instead:\n\n{_clipped(found.good)}\n"
+        f"{page.code} ({page.level}, {page.severity}): {page.text()}\n\n"
+        f"Found in:\n\n{_clipped(page.bad)}\n\nWrite instead:\n\n{_clipped(page.good)}\n"
     )
 
 

@@ -34,6 +34,7 @@ def plan(
     engine: Annotated[str | None, typer.Option(help="NAME or NAME@VERSION.", show_default=False)] = None,
     checkpoint: Annotated[str | None, typer.Option(help="Checkpoint id.", show_default=False)] = None,
     device_layer: Annotated[str | None, typer.Option(help="Device layer.", show_default=False)] = None,
+    platform: Annotated[str | None, typer.Option(help="Platform, not the site's.", show_default=False)] = None,
     mode: Annotated[str | None, typer.Option(help="aggregated or disaggregated.", show_default=False)] = None,
     objective: Annotated[
         str | None,
@@ -73,6 +74,7 @@ def plan(
         "engine": engine,
         "checkpoint": checkpoint,
         "deviceLayer": device_layer,
+        "platform": platform,
         "mode": mode,
         "objective": objective,
         "atLeast": int(at_least) if at_least is not None and at_least.is_integer() else at_least,

@@ -25,7 +25,7 @@ def schema(
     kind: Annotated[
         str | None,
         typer.Argument(
-            help="chip, server, variant, use-case, engine, device-layer, quantizer, recipe, benchmark, site or pairing.",
+            help="chip, server, variant, use-case, engine, device-layer, platform, quantizer, recipe, benchmark, site or pairing.",
             show_default=False,
         ),
     ] = None,

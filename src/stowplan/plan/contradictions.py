@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stowplan.diagnostics import Diagnostic, Refused
 from stowplan.pairing import ROLES, Pairing
-from stowplan.plan.flags import unknown_flags
+from stowplan.plan.flags import unknown_flags, unknown_variables
 from stowplan.plan.model import Reason, Stack
 from stowplan.plan.settings import Origin, Settings, pin_path
 
@@ -36,10 +36,10 @@ def _scaling(pairing: Pairing) -> Iterator[Diagnostic]:
     if most is None:
         return
     if most < least:
-        yield Diagnostic("P033", f"maxReplicas is {most} and replicas is {least}", place, hint=f"at least {least}")
+        yield Diagnostic("P035", f"maxReplicas is {most} and replicas is {least}", place, hint=f"at least {least}")
     if len(pairing.roles) > 1:
         message = "prefill and decode keep their proportion: an autoscaler of one role would break it"
-        yield Diagnostic("P033", message, place, hint="give replicas, or serve aggregated")
+        yield Diagnostic("P035", message, place, hint="give replicas, or serve aggregated")
 
 
 def _modes(pairing: Pairing) -> Iterator[Diagnostic]:
@@ -105,6 +105,7 @@ def _pin_problems(pairing: Pairing, stack: Stack, role: str) -> Iterator[Reason]
             taken_away.append(path[1])
     pinned = {**dict.fromkeys(taken_away), **pins.flags}
     yield from unknown_flags(pairing, stack, pinned)
+    yield from unknown_variables(stack, pins.env)
     by_flag = {flag: name for name, field in stack.engine.fields.items() for flag in (field.flag, *field.aliases)}
     for flag, value in pinned.items():
         if flag in by_flag:

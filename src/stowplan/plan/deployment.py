@@ -90,13 +90,14 @@ def _deployment(plan: Plan, chosen: Candidate, role: Role) -> dict[str, Any]:
         reasons = dict(sorted({**reasons, "host-path": f"{held}{_HOST_WEIGHTS}"}.items()))
     level = pod_security(reasons)
     size = checkpoint_bytes(plan, chosen)
-    port = int(role.settings.get("flags", engine.fields["port"].flag))
+    port = int(role.settings.get("flags", engine.fields["port"].flag)) if "port" in engine.fields else endpoint.port
+    own = "LeaderWorkerSet" if grouped else "StatefulSet" if apart else "Deployment"
     budget = startup_seconds(engine.memory, size)
     arrival = arrival_seconds(plan, chosen, size)
     root = container.run_as is None or "root" in layer.spec.workload.reasons
     return {
         "name": name,
-        "workload": "LeaderWorkerSet" if grouped else "StatefulSet" if apart else "Deployment",
+        "workload": plan.pairing.platform.kind or own,
         "podSecurity": level,
         "image": image(plan, chosen),
         "ports": {

@@ -11,7 +11,7 @@ from stowplan.diagnostics import Diagnostic, Location, Refused, did_you_mean
 from stowplan.plan.claims import runs_on
 from stowplan.plan.images import built_with, engine_image
 from stowplan.plan.model import Layer, Plan
-from stowplan.profiles.device_layer import Component, DeviceLayerSpec, Mode, Preflight, ServerLayer
+from stowplan.profiles.device_layer import Component, DeviceLayerSpec, Mode, ServerLayer
 from stowplan.profiles.engine import Build, EngineSpec
 from stowplan.profiles.hardware import ChipSpec, ServerSpec
 from stowplan.profiles.site import SiteSpec
@@ -139,7 +139,6 @@ def in_mode(name: str, spec: DeviceLayerSpec, site: SiteSpec, server: str | None
                 for key, component in _without(spec.components, mode.without_components).items()
             },
             "servers": {key: _server(s, mode) for key, s in _without(spec.servers, mode.without_servers).items()},
-            "preflights": {key: _preflight(p, mode) for key, p in spec.preflights.items()},
             "workload": workload,
             "prerequisites": mode.prerequisites,
             "parameters": {**spec.parameters, "namespaces": namespaces},
@@ -165,11 +164,6 @@ def _server(server: ServerLayer, mode: Mode) -> ServerLayer:
     return server.model_copy(update=kept)
 
 
-def _preflight(preflight: Preflight, mode: Mode) -> Preflight:
-    checks = tuple(c for c in preflight.checks if c.name not in mode.without_preflight_checks)
-    return preflight.model_copy(update={"checks": checks})
-
-
 def _without(entries: Mapping[str, Value], left_out: Iterable[str]) -> dict[str, Value]:
     gone = {*left_out}
     return {key: value for key, value in entries.items() if key not in gone}
@@ -187,7 +181,11 @@ def _host(catalog: Catalog, server: str, layer: Layer, site_name: str, site: Sit
 
 def _tester(catalog: Catalog, chip: ChipSpec, site: SiteSpec) -> Tester | None:
     families = {*chip.families}
-    serving = [(e.priority, name, e) for name, e in catalog.engines.items() if families & {*e.chip_families}]
+    serving = [
+        (e.priority, name, e)
+        for name, e in catalog.engines.items()
+        if e.platform is None and families & {*e.chip_families}
+    ]
     if not serving:
         return None
     _, name, engine = max(serving, key=lambda item: item[:2])

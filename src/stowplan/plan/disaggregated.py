@@ -139,11 +139,11 @@ class PairSearcher:
         """Path, value, name and reason of each setting."""
         for setting in handed.drawn:
             yield pin_path(setting), None, "drawn", "instances may not share it; the engine draws one"
-        if handed.handshake:
-            first = handed.handshake.transport_from + handed.handshake.transport_per_device * self._host
+        if handed.handshake and (reserved := handed.reserved_ports):
+            first = reserved.first + reserved.per_device * self._host
             before = sum(peer.placement.layout.devices for peer in roles[: roles.index(role)])
             reason = f"the transport draws ports below {first} on a host of {self._host} devices"
-            yield pin_path(handed.handshake.path), first + before, "handshake port", reason
+            yield pin_path(handed.handshake), first + before, "handshake port", reason
         if handed.sizes is None:
             return
         for peer in roles:

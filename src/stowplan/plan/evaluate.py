@@ -15,7 +15,7 @@ from stowplan.fit.ledger import Fit, Fitter, Tuning
 from stowplan.fit.units import GIB, MIB
 from stowplan.pairing import Pairing
 from stowplan.plan.choice import documents
-from stowplan.plan.flags import broken_rules, unknown_flags
+from stowplan.plan.flags import broken_rules, unknown_flags, unknown_variables
 from stowplan.plan.layouts import Placement, violations
 from stowplan.plan.model import Candidate, Layer, Reason, Recipe, Role, Stack
 from stowplan.plan.objectives import miss_ratio, missed
@@ -154,7 +154,7 @@ class Evaluator:
             "devices": (layout.tp * layout.dp, "layout"),
             "dpAttention": (layout.dp > 1, "layout"),
             "expertParallel": (layout.ep > 1, "layout"),
-            "port": (self.stack.engine.endpoint.port, "the engine's endpoint"),
+            "port": self._port(),
             "servedModelName": (self.pairing.spec.variant, "clients ask for the variant by its name"),
         }
         fields = self.stack.engine.fields
@@ -170,6 +170,12 @@ class Evaluator:
         for name, (value, reason) in values.items():
             if name in fields and value != fields[name].omit_when:
                 settings.put(("flags", fields[name].flag), value, Origin("plan", name, reason, "this plan"))
+
+    def _port(self) -> tuple[int, str]:
+        """The one on which the platform looks for engines, else the engine's usual one."""
+        if port := self.pairing.platform.port:
+            return port, f"platform {self.pairing.platform_name} looks for engines there"
+        return self.stack.engine.endpoint.port, "the engine's endpoint"
 
     def _ranks(self, field: str, layout: Layout) -> int:
         """Ranks over which the engine spreads a limit that is given for the whole group."""
@@ -245,6 +251,7 @@ class Evaluator:
                 "F010", f"{broken.message}: {broken.rule.reason} ({broken.rule.source})", {"rule": broken.rule.id}
             )
         yield from unknown_flags(pairing, self.stack, settings.flags)
+        yield from unknown_variables(self.stack, settings.env)
         yield from broken_rules(self.stack, context, settings)
         needed, served = self.median_request, fit.tuning.max_model_len
         if served < needed:

@@ -60,7 +60,8 @@ def _engines(pairing: Pairing) -> Iterator[tuple[str, EngineSpec]]:
     pinned, _ = pairing.engine
     for name in [pinned] if pinned else list(pairing.catalog.engines):
         engine = pairing.catalog.engines[name]
-        if {*engine.chip_families} & {*pairing.chip.families}:
+        own = pairing.platform_name if pairing.platform.starts else None
+        if engine.platform == own and {*engine.chip_families} & {*pairing.chip.families}:
             yield name, engine
 
 

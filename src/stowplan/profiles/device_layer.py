@@ -71,6 +71,8 @@ class PreflightCheck(Model):
     """Where to look when it fails."""
     for_path: str = ""
     """Only for servers whose pods mount this path of the host."""
+    for_env: str = ""
+    """Only under layers whose scheduler tells a pod its devices in this variable."""
     host_paths: Items[HostPath] = ()
     """What it needs of the host beside what the workload mounts."""
     needs: Literal["", "driver", "drivers"] = ""
@@ -224,7 +226,6 @@ class Mode(Sourced):
     """Servers that this mode cannot serve, each with the reason."""
     without_pod_labels: Items[Text] = ()
     without_pod_annotations: Items[Text] = ()
-    without_preflight_checks: Items[Text] = ()
     without_namespaces: Items[Text] = ()
     scheduler_name: str = ""
     env_from_annotation: dict[str, str] = {}

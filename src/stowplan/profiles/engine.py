@@ -53,6 +53,14 @@ class ReadRelease(Model):
     sha256: Text
 
 
+class Variables(Model):
+    """Variables of one prefix, which the engine reads itself."""
+
+    prefix: Text
+    known: dict[Text, Versions | None]
+    """Null: every version that was read."""
+
+
 class FieldFlag(Model):
     """How a field of the plan is spelled on the command line."""
 
@@ -306,14 +314,11 @@ class PeerSizes(Model):
     dp: Text
 
 
-class HandshakePort(Model):
-    """First port on which a role's ranks offer their caches, one for each rank, above what the transport takes itself."""
+class PortRange(Sourced):
+    """Ports that a transport takes on a host for itself: so many for each device, from the first on."""
 
-    path: Text
-    """`flags.--x.inner`."""
-    transport_from: int
-    transport_per_device: int
-    """The transport draws its own ports from so many for each device of a host, from the one above on."""
+    first: int
+    per_device: int
 
 
 class RankProcesses(Model):
@@ -365,7 +370,10 @@ class Transfer(Sourced):
     versions: Versions | None = None
     sizes: PeerSizes | None = None
     """None: the roles find each other's sizes by themselves."""
-    handshake: HandshakePort | None = None
+    reserved_ports: PortRange | None = None
+    """Nothing else of the engine may listen on them."""
+    handshake: Text | None = None
+    """Setting with the first port on which a role's ranks offer their caches, one for each, above the reserved ones."""
     drawn: Items[Text] = ()
     """Settings of documented commands that no two instances may share; left out, the engine draws them."""
     processes: RankProcesses | None = None
@@ -404,6 +412,8 @@ class EngineSpec(Model):
     title: Text
     extends: Name | None = None
     """Engine whose flag table (at `upstream` of the version) this one's is added to."""
+    platform: Name | None = None
+    """The platform whose operator starts it; planned where the pairing runs on that one, and nowhere else."""
     chip_families: Items[Name]
     priority: int = 0
     """Higher is taken first where several engines serve a chip."""
@@ -412,6 +422,11 @@ class EngineSpec(Model):
     versions: Items[Version]
     flags: dict[FlagName, Flag]
     flags_read: Items[ReadRelease] = ()
+    keys: dict[FlagName, dict[Text, Versions | None]] = {}
+    """Flag with a mapping to the keys that the engine looks up in it, and the versions that do (scripts/engine_settings.py)."""
+    variables: Variables | None = None
+    settings_read: Items[ReadRelease] = ()
+    """Releases whose sources these keys and variables were read from."""
     fields: dict[str, FieldFlag]
     env: Items[str] = ()
     """Variables that the engine or its runtime reads."""

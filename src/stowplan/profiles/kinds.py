@@ -12,6 +12,7 @@ from stowplan.profiles.engine import EngineSpec
 from stowplan.profiles.fact import Model, Text
 from stowplan.profiles.hardware import ChipSpec, ServerSpec
 from stowplan.profiles.pairing import PairingSpec
+from stowplan.profiles.platform import PlatformSpec
 from stowplan.profiles.quantizer import QuantizerSpec
 from stowplan.profiles.recipe import RecipeSpec
 from stowplan.profiles.site import SiteSpec
@@ -66,6 +67,7 @@ KINDS: dict[str, Kind] = {
         _kind("DeviceLayer", "device-layers", DeviceLayerSpec),
         _kind("Engine", "engines", EngineSpec),
         _kind("Pairing", "pairings", PairingSpec),
+        _kind("Platform", "platforms", PlatformSpec),
         _kind("Quantizer", "quantizers", QuantizerSpec),
         _kind("Recipe", "recipes", RecipeSpec),
         _kind("Server", "servers", ServerSpec),

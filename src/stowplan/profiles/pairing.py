@@ -37,6 +37,8 @@ class PairingSpec(Model):
     checkpoint: Text | None = None
     device_layer: Text | None = None
     mode: Literal["aggregated", "disaggregated"] | None = None
+    platform: Text | None = None
+    """None: the site's."""
     objective: Literal["devices", "latency", "throughput", "cost"] | None = None
     """What to choose the layout by; none: documented, then fewest devices that meet the use case's objective."""
     at_least: Annotated[float, Field(gt=0, le=1e9)] | None = None

@@ -46,6 +46,26 @@ class Network(Model):
     """Extended resource of the RDMA device plugin; site-chosen everywhere."""
 
 
+class Gateway(Model):
+    """The Gateway through which callers come."""
+
+    name: Label
+    namespace: Label
+    section: str = ""
+    """Its listener; empty: every one."""
+    hostnames: Items[str] = ()
+    """Of the routes; none: whatever the listener takes."""
+
+
+class Picker(Model):
+    """The Service that picks an endpoint for each request, in the pairing's namespace."""
+
+    service: Label
+    port: Annotated[int, Field(ge=1, le=65535)] = 9002
+    failure_mode: Literal["FailClose", "FailOpen"] = "FailClose"
+    """What becomes of requests while it does not answer: refused, or sent to any endpoint."""
+
+
 class SiteServer(Model):
     """Hosts of one kind in the cluster."""
 
@@ -109,6 +129,14 @@ class SiteSpec(Model):
     """Architecture of the hosts on which a device layer's own scheduler runs; none: as the layer's profile has it."""
     weights: Weights = Weights()
     network: Network = Network()
+    platform: Name = "kubernetes"
+    """What runs and routes the pods; a pairing may name another."""
+    operator_version: str = ""
+    """Version of that platform's operator; the version of its objects follows."""
+    gateway: Gateway | None = None
+    """None: the platform needs none, or callers reach the Service."""
+    picker: Picker | None = None
+    """None: the route goes to the Service, which spreads requests evenly."""
     priority_class: str = ""
     """Of the engine's pods; empty: the cluster's default."""
     prometheus: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = ""

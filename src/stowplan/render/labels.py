@@ -42,6 +42,8 @@ def _stamp_template(data: dict[str, Any], path: tuple[str, ...], labels: Mapping
     if rest:
         return {**data, head: _stamp_template(dict(data[head]), tuple(rest), labels)}
     template = data[head]
+    if "spec" not in template:  # the spec alone, as some kinds have it
+        return data
     return {**data, head: {**template, "metadata": _merge(template.get("metadata", {}), labels, {})}}
 
 

@@ -12,6 +12,7 @@ from stowplan.plan.device_layer import Host, host_of
 from stowplan.plan.disaggregated import transfer
 from stowplan.plan.document import digest, plan_document
 from stowplan.plan.model import Plan, Reason, Stack
+from stowplan.plan.platform import platform_document, unsaid
 from stowplan.plan.router import router
 from stowplan.plan.scaling import scaling
 from stowplan.render.artifact import Artifact, data_file, kustomization, objects_file
@@ -25,6 +26,11 @@ from stowplan.render.site import site_artifacts
 
 Each = Callable[[Plan, list[Artifact]], list[Artifact]]
 
+_PLATFORM_HINTS = {
+    "gateway": "gateway: {name: GATEWAY, namespace: NAMESPACE}; kubectl get gateways -A lists them",
+    "operatorVersion": 'operatorVersion: "1.3.1"; the image of its controller names it',
+}
+
 
 def full_document(plan: Plan) -> dict[str, Any]:
     """The plan's document with the numbers and names of its Kubernetes objects."""
@@ -37,6 +43,8 @@ def full_document(plan: Plan) -> dict[str, Any]:
             document["scaling"] = paced
         if before := router(plan, plan.chosen, document["roles"]):
             document["router"] = before
+        if told := platform_document(plan, plan.chosen, document["roles"]):
+            document["platform"] = told
     return document
 
 
@@ -49,11 +57,15 @@ def render_pairing(plan: Plan) -> list[Artifact]:
     if plan.chosen is None:
         raise Refused(_refusals(plan))
     document = full_document(plan)
-    if len(document["roles"]) > 1 and "router" not in document:
+    if len(document["roles"]) > 1 and "router" not in document and not plan.pairing.platform.starts:
         message = f"no router for prefill and decode of {plan.chosen.stack.engine_name} is in the catalogue"
         place = plan.pairing.locate("mode" if plan.pairing.spec.mode else "layout")
         raise Refused([Diagnostic("P032", message, place, hint="its operator brings one, or serve aggregated")])
     _refuse_missing_site_values(plan, plan.chosen.stack, document)
+    if unexpressed := list(unsaid(plan, document["roles"])):
+        place = plan.pairing.locate("platform" if plan.pairing.spec.platform else "site")
+        hint = "another platform, mode or layout; `platform: kubernetes` takes every plan"
+        raise Refused([Diagnostic("P035", message, place, hint=hint) for message in unexpressed])
     folder = f"pairings/{plan.pairing.name}"
     labels, annotations = _labels(document), _annotations(document)
     made = []
@@ -81,8 +93,8 @@ def render_all(
     Raises:
         Refused: as `render_pairing`, or two of them need different contents in one file, or two owners of one device.
     """
-    plans = tuple(plans)
-    refuse_two_owners(plans)
+    plans, sites = tuple(plans), tuple(sites)
+    refuse_two_owners(plans, [host for hosts in sites for host in hosts])
     made: dict[str, tuple[Artifact, str]] = {}
     layers: set[tuple[str, str]] = set()
     for whose, place, artifacts in chain(_of_pairings(plans, layers, each), _of_sites(sites, layers)):
@@ -149,6 +161,10 @@ def _refuse_missing_site_values(plan: Plan, stack: Stack, document: Mapping[str,
     if plan.pairing.chip.memory_mib.value is None and chip not in site.device_memory:
         message = f"the memory of {chip} is not published: site {name} must give it as deviceMemoryMib.{chip}"
         problems.append(Diagnostic("P030", message, place, hint=plan.pairing.chip.memory_mib.settled_by))
+    for key, value in (("gateway", site.gateway), ("operatorVersion", site.operator_version)):
+        if key in plan.pairing.platform.needs and not value:
+            message = f"platform {plan.pairing.platform_name} needs it: site {name} must give {key}"
+            problems.append(Diagnostic("P030", message, place, hint=_PLATFORM_HINTS[key]))
     if "scaling" in document and not site.prometheus:
         message = f"an autoscaler asks Prometheus for requests in flight: site {name} must give prometheus"
         problems.append(

@@ -97,16 +97,21 @@ def preflight_script(host: Host, tester: Tester, preflight: Preflight, group: in
     """All checks, each with its line; the last line and the exit code are the answer."""
     name = f"{group} x {host.name}" if group > 1 else host.name
     lines = [setup_script(tester.engine.container.setup), _REPORT]
-    lines += [_check(host, tester, check) for check in _applying(host, preflight)]
+    lines += [_check(host, tester, check) if _applies(host, check) else _left_out(check) for check in preflight.checks]
     lines += [_versions(tester, preflight), _collective(host, tester, preflight, group)]
     return "".join(lines) + _END.replace("{name}", name)
 
 
-def _applying(host: Host, preflight: Preflight) -> Iterator[PreflightCheck]:
-    mounted = {path.path for path in host.layer.server.host_paths}
-    for check in preflight.checks:
-        if not check.for_path or check.for_path in mounted:
-            yield check
+def _applies(host: Host, check: PreflightCheck) -> bool:
+    mounted, told = {path.path for path in host.layer.server.host_paths}, host.layer.spec.workload.env_from_annotation
+    return check.for_path in ("", *mounted) and check.for_env in ("", *told)
+
+
+def _left_out(check: PreflightCheck) -> str:
+    if not check.for_path:
+        return ""
+    told = f"preflight: skip: {check.name}: no source says how to test it on a host without {check.for_path}"
+    return f"echo {shlex.quote(told)}\n"
 
 
 def _check(host: Host, tester: Tester, check: PreflightCheck) -> str:
@@ -132,8 +137,10 @@ def _driver(tester: Tester) -> str:
 def _versions(tester: Tester, preflight: Preflight) -> str:
     libraries = dict(tester.built.libraries) if tester.built else {}
     wanted = {name: [preflight.versions[name], v] for name, v in libraries.items() if name in preflight.versions}
-    silent = sorted({*libraries} - {*wanted}) if libraries else ["of an image that the site names"]
-    lines = [f"echo {shlex.quote(f'preflight: skip: library {name}: its version cannot be read')}\n" for name in silent]
+    silent = [f"library {name}: its version cannot be read" for name in sorted({*libraries} - {*wanted})]
+    if not libraries:
+        silent = ["libraries of the image: no source says what this image holds"]
+    lines = [f"echo {shlex.quote(f'preflight: skip: {what}')}\n" for what in silent]
     if wanted:
         expected = ", ".join(f"{name} {version}" for name, (_, version) in wanted.items())
         command = [*_program(tester), "versions", json.dumps(wanted), *preflight.collective.modules]
@@ -161,7 +168,7 @@ def _values(host: Host, tester: Tester, preflight: Preflight, group: int) -> dic
     container = tester.engine.container
     stated = privileges(container, layer, joined=True, rdma=bool(rdma)) if grouped else layer_reasons(layer)
     paths: list[HostPath] = [*layer.server.host_paths]
-    for check in _applying(host, preflight):
+    for check in (c for c in preflight.checks if _applies(host, c)):
         paths += [path for path in check.host_paths if path not in paths]
     if any(path not in layer.server.host_paths for path in paths):
         stated = {**stated, "host-path": "; ".join(p.reason for p in paths)}
@@ -177,6 +184,11 @@ def _values(host: Host, tester: Tester, preflight: Preflight, group: int) -> dic
         "restricted": level == "restricted",
         "namespace": namespace(site.namespace, level),
         "stated": stated,
+        "pod_annotations": {
+            **layer.server.pod_annotations,
+            **(layer.server.distributed_annotations if grouped else {}),
+        },
+        "topology_key": layer.server.group.topology_key if grouped and layer.server.group else "",
         "host_network": "host-network" in stated,
         "capabilities": capabilities(layer, stated),
         "volumes": volumes_of(paths, site),
@@ -192,6 +204,7 @@ def _settings(host: Host, tester: Tester, group: int) -> dict[str, str]:
     """Variables that the checks read, and in a group those by which its hosts find each other."""
     values = {
         "STOWPLAN_DEVICES": str(host.devices),
+        "STOWPLAN_MESH": str(host.server.mesh.value or 1),
         "STOWPLAN_DRIVER": _driver(tester),
         "STOWPLAN_DRIVERS": " ".join(_releases(host)),
         "STOWPLAN_HOSTS": str(group),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from stowplan.plan.deployment import weights_path
 from stowplan.plan.document import build, revision
 from stowplan.plan.model import Plan
+from stowplan.plan.platform import callers_from
 from stowplan.plan.processes import pod_ports
 from stowplan.render.artifact import Artifact
 from stowplan.render.jobs import JOB_USER
 
 _OPERATORS = {
+    "gateway.networking.k8s.io": "Gateway API, by the gateway's own controller",
+    "inference.networking.k8s.io": "Gateway API's inference extension, and a gateway that knows its pools",
     "keda.sh": "KEDA, which reaches the site's Prometheus; nothing else scales the same object",
     "leaderworkerset.x-k8s.io": "the LeaderWorkerSet controller",
     "monitoring.coreos.com": "the Prometheus operator; `monitoring: false` in the site leaves its objects out, `monitoringLabels` gives them the labels by which it selects",
@@ -43,8 +46,10 @@ def _needs(plan: Plan, document: Mapping[str, Any], objects: Sequence[Mapping[st
         yield f"A secret: `kubectl -n {made['namespace']} create secret generic {secret} --from-literal={key}=...`"
     for secret in plan.pairing.site.pull_secrets:
         yield f"The image pull secret `{secret}` in that namespace."
-    for group, kinds in _custom(objects).items():
-        yield f"The kinds {', '.join(kinds)} of {group}: {_OPERATORS[group]}."
+    yield from _platform(plan, document)
+    operators = {**_OPERATORS, plan.pairing.platform.group: f"the operator of `{plan.pairing.platform_name}`"}
+    for group, kinds in _custom(objects, operators).items():
+        yield f"The kinds {', '.join(kinds)} of {group}: {operators[group]}."
     if any(role["deployment"]["network"]["interfaceEnv"] for role in roles):
         interface = plan.pairing.site.network.interface
         yield f"The interface `{interface}` carries the address that Kubernetes gives the hosts (InternalIP)."
@@ -57,6 +62,13 @@ def _needs(plan: Plan, document: Mapping[str, Any], objects: Sequence[Mapping[st
     yield from _storage(plan, objects)
     yield "Nothing left of an earlier plan: another shape (one host or a group) or pod-security level is another object or namespace; prune, or delete the former."
     yield from _access(plan, document)
+
+
+def _platform(plan: Plan, document: Mapping[str, Any]) -> Iterator[str]:
+    yield from plan.pairing.platform.requires
+    picker = plan.pairing.site.picker
+    if picker and "pool" in document.get("platform", {}):
+        yield f"An endpoint picker for the InferencePool, behind the Service `{picker.service}` on port {picker.port}; it is not rendered."
 
 
 def _driver(plan: Plan) -> Iterator[str]:
@@ -126,7 +138,7 @@ def _access(plan: Plan, document: Mapping[str, Any]) -> Iterator[str]:
         )
         if "router" not in document:
             return
-    callers = ", ".join(f"`{name}`" for name in plan.pairing.site.allow_from)
+    callers = ", ".join(f"`{name}`" for name in callers_from(plan.pairing))
     where = f"the namespaces {callers} or " if callers else ""
     yield f"Callers in {where}the pairing's own namespace; `allowFrom` in the site lets others in."
 
@@ -149,10 +161,10 @@ def _secrets(value: object) -> Iterator[tuple[str, str]]:
             yield from _secrets(inner)
 
 
-def _custom(objects: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+def _custom(objects: Sequence[Mapping[str, Any]], known: Collection[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for item in objects:
         group = item["apiVersion"].partition("/")[0]
-        if group in _OPERATORS and item["kind"] not in found.setdefault(group, []):
+        if group in known and item["kind"] not in found.setdefault(group, []):
             found[group].append(item["kind"])
     return found

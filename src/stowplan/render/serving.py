@@ -8,12 +8,14 @@ from typing import Any
 
 from stowplan.plan.deployment import object_name
 from stowplan.plan.model import Layer, Plan, Stack
+from stowplan.plan.platform import callers_from
 from stowplan.plan.processes import pod_ports
 from stowplan.plan.router import ROUTER
 from stowplan.render.artifact import Artifact, objects_file
 from stowplan.render.command import SMOKE_TEST, WAIT_FOR_ENGINES, download_script, hidden_env, mirror_env
 from stowplan.render.environment import render_objects
 from stowplan.render.jobs import JOB_HOME, JOB_POD, JOB_USER, PLAIN
+from stowplan.render.platform_object import platform_artifact
 from stowplan.render.workload import Workload, answering, key_reference, port_name, selector
 
 _Document = Mapping[str, Any]
@@ -32,6 +34,8 @@ def serving_artifacts(plan: Plan, document: _Document) -> Iterator[Artifact]:
     for workload in workloads:
         yield from workload.artifacts(f"{workload.role['name']}-" if len(roles) > 1 else "")
     yield from workloads[0].group_artifacts()
+    if plan.pairing.platform.kind:
+        yield platform_artifact(plan, document, workloads)
     context = _context(plan, stack, plan.layer, document)
     templates = ["service-account", "service", "network-policy", "smoke-test"]
     if roles[0]["deployment"]["weights"]["volume"] == "claim":
@@ -39,23 +43,33 @@ def serving_artifacts(plan: Plan, document: _Document) -> Iterator[Artifact]:
     if plan.pairing.site.monitoring:
         templates.append("prometheus-rule")
     templates += [template for key, template in _ON_DEMAND.items() if key in document]
+    templates += _of_platform(document.get("platform", {}))
     for template in templates:
-        yield objects_file(f"serving/{template}.yaml", render_objects(f"serving/{template}.yaml.j2", context))
+        file = template.rpartition("/")[2]
+        yield objects_file(f"serving/{file}.yaml", render_objects(f"serving/{template}.yaml.j2", context))
+
+
+def _of_platform(told: _Document) -> list[str]:
+    """Templates of the objects that stand beside the pods on a platform."""
+    if told.get("method") != "route":
+        return []
+    return ["route/http-route", *(["route/inference-pool"] if "pool" in told else [])]
 
 
 def _context(plan: Plan, stack: Stack, layer: Layer, document: _Document) -> dict[str, Any]:
     """What the templates of the pairing's own objects name."""
     name, roles, site = object_name(plan.pairing.name), document["roles"], plan.pairing.site
-    made = roles[0]["deployment"]
+    made, front = roles[0]["deployment"], _front(plan, document)
     return {
         "name": name,
         "account": name,
         "namespace": made["namespace"],
         "python": stack.engine.container.python,
-        "front": selector(name, ROUTER) if "router" in document else answering(name, roles[0]),
-        "headless": [_headless(name, role) for role in roles if role["deployment"]["workload"] == "StatefulSet"],
-        "doors": list(_doors(name, document)),
-        "allow_from": list(site.allow_from),
+        "front": selector(plan.pairing, front) if front else answering(plan.pairing, roles[0]),
+        "headless": [_headless(plan, role) for role in roles if role["deployment"]["workload"] == "StatefulSet"],
+        "doors": list(_doors(plan, document)),
+        "allow_from": callers_from(plan.pairing),
+        **_route(plan, document),
         "monitored": site.monitoring,
         "monitoring_labels": site.monitoring_labels,
         "pull_secrets": [{"name": secret} for secret in site.pull_secrets],
@@ -64,37 +78,60 @@ def _context(plan: Plan, stack: Stack, layer: Layer, document: _Document) -> dic
         **_alerts(plan, stack, roles),
         **_weights(plan, stack, layer, document),
         **_smoke_test(plan, stack, layer, made),
-        **_router(stack, layer, document),
+        **_router(plan, stack, layer, document),
         "scaling": document.get("scaling", {}),
         "scale_target": {"apiVersion": _SCALED.get(made["workload"], ""), "kind": made["workload"]},
     }
 
 
-def _headless(name: str, role: _Document) -> dict[str, Any]:
+def _route(plan: Plan, document: _Document) -> dict[str, Any]:
+    told, site = document.get("platform", {}), plan.pairing.site
+    if told.get("method") != "route":
+        return {}
+    pool = told.get("pool")
+    return {
+        "gateway": site.gateway,
+        "picker": site.picker.model_dump(by_alias=True) if site.picker and pool else None,
+        "front_ports": pool["ports"] if pool else [],
+        "timeout": f"{told['timeouts']['requestSeconds']}s",
+    }
+
+
+def _front(plan: Plan, document: _Document) -> str | None:
+    """Component of what stands before the engines, as callers see them."""
+    if "router" in document:
+        return ROUTER
+    own = plan.pairing.platform.front_end
+    return own.name if own else None
+
+
+def _headless(plan: Plan, role: _Document) -> dict[str, Any]:
     ports = [{"name": port_name(index), "port": port} for index, port in enumerate(pod_ports(role))]
-    return {"name": role["deployment"]["name"], "selector": selector(name, role["name"]), "ports": ports}
+    return {"name": role["deployment"]["name"], "selector": selector(plan.pairing, role["name"]), "ports": ports}
 
 
-def _doors(name: str, document: _Document) -> Iterator[dict[str, Any]]:
+def _doors(plan: Plan, document: _Document) -> Iterator[dict[str, Any]]:
     """Pods of one kind, whether callers may reach their endpoint, and which pods may reach every port of them."""
-    roles, routed = document["roles"], "router" in document
+    pairing, roles, front = plan.pairing, document["roles"], _front(plan, document)
+    family = [selector(pairing, name) for name in (front, *(role["name"] for role in roles)) if name]
     for role in roles:
-        labels = selector(name, role["name"])
-        kin = [selector(name, peer) for peer in (ROUTER, *(r["name"] for r in roles))] if routed else [labels]
+        labels = selector(pairing, role["name"])
         yield {
             "name": role["deployment"]["name"],
             "selector": labels,
-            "callers": not routed,
-            "ports": [port_name(index) for index in range(len(pod_ports(role)))],
-            "kin": kin if routed or role["nodes"] > 1 else [],
+            "callers": front is None,
+            "ports": [port_name(index, pairing.platform.port_name) for index in range(len(pod_ports(role)))],
+            "kin": family if front else [labels] if role["nodes"] > 1 else [],
         }
-    if routed:
-        yield {"name": name, "selector": selector(name, ROUTER), "callers": True, "ports": ["http"], "kin": []}
+    if front:
+        kin = [] if front == ROUTER else family  # a platform's front end is called back by the engines
+        name = object_name(pairing.name) if front == ROUTER else f"{object_name(pairing.name)}-{front}"
+        yield {"name": name, "selector": selector(pairing, front), "callers": True, "ports": ["http"], "kin": kin}
 
 
 def _alerts(plan: Plan, stack: Stack, roles: Sequence[_Document]) -> dict[str, Any]:
     load = plan.pairing.use_case.load.concurrency
-    patterns = [_pod_pattern(role["deployment"]) for role in roles]
+    patterns = list(dict.fromkeys(_pod_pattern(plan, role) for role in roles))
     answers = roles[-1]["replicas"]
     return {
         "endpoint": stack.engine.endpoint,
@@ -105,13 +142,15 @@ def _alerts(plan: Plan, stack: Stack, roles: Sequence[_Document]) -> dict[str, A
     }
 
 
-def _pod_pattern(made: _Document) -> str:
-    name = made["name"]
+def _pod_pattern(plan: Plan, role: _Document) -> str:
+    name, named = role["deployment"]["name"], plan.pairing.platform.pod_names
+    if named:
+        return object_name(plan.pairing.name) + (named.group if role["nodes"] > 1 else named.single)
     return {
         "Deployment": f"{name}-[0-9a-f]+-[a-z0-9]{{5}}",
         "StatefulSet": f"{name}-[0-9]+",
         "LeaderWorkerSet": f"{name}-[0-9]+(-[0-9]+)?",
-    }[made["workload"]]
+    }[role["deployment"]["workload"]]
 
 
 def _job_image(plan: Plan, made: _Document) -> str:
@@ -163,7 +202,7 @@ def _job_labels(name: str, component: str) -> dict[str, str]:
     return {"app.kubernetes.io/instance": name, "app.kubernetes.io/component": component}
 
 
-def _router(stack: Stack, layer: Layer, document: _Document) -> dict[str, Any]:
+def _router(plan: Plan, stack: Stack, layer: Layer, document: _Document) -> dict[str, Any]:
     if "router" not in document:
         return {}
     router, pairing = document["router"], object_name(document["pairing"]["name"])
@@ -174,7 +213,7 @@ def _router(stack: Stack, layer: Layer, document: _Document) -> dict[str, Any]:
         "router_grace": document["roles"][-1]["deployment"]["gracePeriodSeconds"],
         "router_failures": ceil(router["waitSeconds"] / _PROBE_PERIOD),
         "router_pod_security_context": _as_user(router["runAsUser"]),
-        "router_labels": selector(pairing, ROUTER),
+        "router_labels": selector(plan.pairing, ROUTER),
         "router_env": [JOB_HOME, *hidden_env(layer.spec.workload), *key],
         "wait_script": WAIT_FOR_ENGINES,
         "wait_arguments": [

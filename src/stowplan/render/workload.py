@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stowplan.pairing import Pairing
+from stowplan.plan.deployment import object_name
 from stowplan.plan.disaggregated import transfer
 from stowplan.plan.model import Layer, Plan, Stack
 from stowplan.plan.processes import pod_ports
@@ -16,6 +18,7 @@ from stowplan.render.device_layer import reason_annotations
 from stowplan.render.environment import render_objects, stem, templates_in
 from stowplan.render.host_paths import mounts_of, volumes_of
 from stowplan.render.jobs import PLAIN
+from stowplan.render.platform_pod import for_platform
 
 _TEMPLATES = {
     "Deployment": "deployment",
@@ -26,14 +29,17 @@ _COMPONENTS = {"server": "serving"}
 """Component of the pods of a role; the others are named like their role."""
 
 
-def selector(pairing: str, role: str) -> dict[str, str]:
-    """Labels of the pods of a role, or of the router."""
-    return {"app.kubernetes.io/instance": pairing, "app.kubernetes.io/component": _COMPONENTS.get(role, role)}
+def selector(pairing: Pairing, role: str) -> dict[str, str]:
+    """Labels of the pods of a role, or of what stands before them; platforms keep the usual one for themselves."""
+    component = "stowplan.dev/component" if pairing.platform.kind else "app.kubernetes.io/component"
+    return {"app.kubernetes.io/instance": object_name(pairing.name), component: _COMPONENTS.get(role, role)}
 
 
-def answering(pairing: str, role: Mapping[str, Any]) -> dict[str, str]:
+def answering(pairing: Pairing, role: Mapping[str, Any]) -> dict[str, str]:
     """Labels of those pods of a role that have an endpoint."""
     found = selector(pairing, role["name"])
+    if pairing.platform.kind:
+        return {**found, **pairing.platform.answering}
     return found if role["deployment"]["processes"]["everyPod"] else {**found, "stowplan.dev/role": "leader"}
 
 
@@ -55,10 +61,10 @@ class Workload:
     def artifacts(self, prefix: str) -> Iterator[Artifact]:
         """One file for each object; the prefix keeps the roles' files apart."""
         context = self._context()
-        context["pod"] = self._pod(context, leader=True)
-        if self.grouped:
-            context["worker_pod"] = self._pod(context, leader=False)
-        templates = [_TEMPLATES[self.made["workload"]], "pod-disruption-budget"]
+        templates = ["pod-disruption-budget"]
+        if self.made["workload"] in _TEMPLATES:  # else the platform's object holds the pods
+            templates.append(_TEMPLATES[self.made["workload"]])
+            context |= self.pods()
         if self.site.monitoring:
             templates.append("pod-monitor")
         yield from self._claims(prefix)
@@ -66,6 +72,14 @@ class Workload:
             yield objects_file(
                 f"serving/{prefix}{template}.yaml", render_objects(f"serving/{template}.yaml.j2", context)
             )
+
+    def pods(self) -> dict[str, Any]:
+        """The template of its pod, and that of the others of a group, by the names that templates have for them."""
+        context, spec = self._context(), self.plan.pairing.platform
+        made = {"pod": self._pod(context, leader=True)}
+        if self.grouped:
+            made["worker_pod"] = self._pod(context, leader=False)
+        return {name: for_platform(pod, spec) if spec.kind else pod for name, pod in made.items()}
 
     def group_artifacts(self) -> Iterator[Artifact]:
         """What joins the pods of the pairing, where the layer has such objects."""
@@ -114,7 +128,7 @@ class Workload:
         return handed.processes if handed else None
 
     def _context(self) -> dict[str, Any]:
-        made, labels = self.made, selector(self.pairing, self.role["name"])
+        made, labels = self.made, selector(self.plan.pairing, self.role["name"])
         ports = pod_ports(self.role)
         return {
             "name": made["name"],
@@ -123,12 +137,15 @@ class Workload:
             "replicas": self.role["replicas"],
             "nodes": self.role["nodes"],
             "selector": labels,
-            "answering": answering(self.pairing, self.role),
+            "answering": answering(self.plan.pairing, self.role),
             "image": made["image"],
             "endpoint": self.engine.endpoint,
             "python": self.engine.container.python,
             "probes": made["probes"],
-            "ports": [{"name": port_name(index), "containerPort": port} for index, port in enumerate(ports)],
+            "ports": [
+                {"name": port_name(index, self.plan.pairing.platform.port_name), "containerPort": port}
+                for index, port in enumerate(ports)
+            ],
             "rpc_port": made["ports"].get("rpc"),
             "grace_period": made["gracePeriodSeconds"],
             "progress_deadline": made["deadlines"]["rollout"],
@@ -181,6 +198,8 @@ class Workload:
             "topology_key": within.topology_key if within else "",
             "neighbours": {"app.kubernetes.io/instance": self.pairing} if apart else labels,
             "by_group": not apart,
+            "spread": not self.grouped
+            and (self.role["replicas"] > 1 or self.plan.pairing.spec.max_replicas is not None),
             "scheduler_name": workload.scheduler_name,
             "runtime_class": workload.runtime_class,
             "node_selector": {**layer.server.node_selector, **self.site.node_selector},
@@ -245,6 +264,6 @@ class Workload:
         }
 
 
-def port_name(index: int) -> str:
+def port_name(index: int, plain: str = "http") -> str:
     """Name of a pod's HTTP port: the first has the plain one."""
-    return f"http-{index}" if index else "http"
+    return f"{plain}-{index}" if index else plain

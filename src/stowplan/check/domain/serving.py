@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from functools import cache
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
-from stowplan.catalog import Catalog
 from stowplan.check.claims import claimed
-from stowplan.check.commands import Command, commands
+from stowplan.check.commands import commands
+from stowplan.check.domain._engines import Running, Served, running, served, servers_of
 from stowplan.check.objects import Bundle, Object, containers, mapping, sequence
 from stowplan.check.registry import Found, check
-from stowplan.fit.weights import weights
 from stowplan.profiles.device_layer import ServerLayer
-from stowplan.profiles.variant import Checkpoint
 
 _FASTEST_LOAD = 4e9
 """Bytes a second: faster than any volume in the sources loads a checkpoint on one host."""
@@ -35,7 +33,7 @@ _MOUNTS = """\
 """
 _GOOD = {
     "image": "example.com/engine:0.25.0",
-    "model": "/models/deepseek-ai/DeepSeek-V4-Flash-0731",
+    "model": "/models/Eco-Tech/DeepSeek-V4-Flash-0731-w8a8",
     "method": "dspark",
     "failures": 360,
     "mounts": _MOUNTS,
@@ -44,24 +42,6 @@ _GOOD = {
 
 def _pod(**changed: object) -> str:
     return _POD.format(**{**_GOOD, **changed})
-
-
-@cache
-def _checkpoints(catalog: Catalog) -> dict[str, tuple[Checkpoint, int]]:
-    """Repository name in lower case to the checkpoint and its bytes."""
-    found = {}
-    for name, variant in catalog.variants.items():
-        for checkpoint in variant.checkpoints:
-            size = weights(catalog.architecture(name), checkpoint, checkpoint.draft).total
-            found[checkpoint.id.rpartition("/")[2].lower()] = checkpoint, size
-    return found
-
-
-def _served(command: Command, bundle: Bundle) -> tuple[Checkpoint, int] | None:
-    """The known checkpoint that a command serves, by the last part of its path."""
-    if bundle.catalog is None:
-        return None
-    return _checkpoints(bundle.catalog).get(command.model.rstrip("/").rpartition("/")[2].lower())
 
 
 @check(
@@ -74,16 +54,16 @@ def _served(command: Command, bundle: Bundle) -> tuple[Checkpoint, int] | None:
 )
 def draft_method(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The speculative method is the one whose module the checkpoint carries."""
-    for command in commands(item):
-        served = _served(command, bundle)
+    for command in commands(item, bundle):
+        found = served(command, bundle.catalog) if bundle.catalog else None
         method = str(mapping(command.flags.get("--speculative-config")).get("method", ""))
-        if served is None or not method:
+        if found is None or not method:
             continue
-        kind = next((k for k in ("mtp", "dspark") if k in method), None)
-        if kind and kind != served[0].draft:
-            carried = f"carries {served[0].draft}" if served[0].draft else "carries no draft module"
-            message = f"speculates with {method}, but {served[0].id} {carried}"
-            hint = f"use {served[0].draft}" if served[0].draft else "leave --speculative-config out"
+        kind, own = next((k for k in ("mtp", "dspark") if k in method), None), found.checkpoint.draft
+        if kind and kind != own:
+            carried = f"carries {own}" if own else "carries no draft module"
+            message = f"speculates with {method}, but {found.checkpoint.id} {carried}"
+            hint = f"use {own}" if own else "leave --speculative-config out"
             yield Found(item, command.path, message, hint)
 
 
@@ -98,8 +78,7 @@ def draft_method(item: Object, bundle: Bundle) -> Iterator[Found]:
 )
 def floating_image(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The engine's image is pinned to a version or a digest."""
-    del bundle
-    for command in commands(item):
+    for command in commands(item, bundle):
         image = str(command.container.data.get("image", ""))
         tag = image.rpartition("/")[2].partition(":")[2]
         if image and "@" not in image and (not tag or tag in ("latest", "nightly", "main", "dev")):
@@ -117,15 +96,54 @@ def floating_image(item: Object, bundle: Bundle) -> Iterator[Found]:
 )
 def startup_budget(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The startup probe waits at least as long as the fastest load of the checkpoint."""
-    for command in commands(item):
-        served, probe = _served(command, bundle), mapping(command.container.data.get("startupProbe"))
-        numbers = [probe.get("periodSeconds", 10), probe.get("failureThreshold", 3)]
-        if served is None or not probe or not all(isinstance(n, int) for n in numbers):
+    for command in commands(item, bundle):
+        found = served(command, bundle.catalog) if bundle.catalog else None
+        seconds = _budget(mapping(command.container.data.get("startupProbe")))
+        if found is not None and seconds is not None and seconds < _load(found):
+            path = (*command.container.path, "startupProbe")
+            yield Found(item, path, _too_short(seconds, found), "raise failureThreshold")
+
+
+def _budget(probe: Mapping[str, Any]) -> int | None:
+    """Seconds until a probe has failed for good; None where there is none."""
+    numbers = [
+        probe.get(*field) for field in (("initialDelaySeconds", 0), ("periodSeconds", 10), ("failureThreshold", 3))
+    ]
+    if not probe or not all(type(n) is int for n in numbers):
+        return None
+    delay, period, failures = (int(n) for n in numbers)
+    return delay + period * failures
+
+
+def _load(found: Served) -> float:
+    return found.bytes / _FASTEST_LOAD
+
+
+def _too_short(seconds: int, found: Served) -> str:
+    size, rate = found.bytes / 1e9, _FASTEST_LOAD / 1e9
+    return f"waits {seconds} s; {size:,.0f} GB take at least {_load(found):,.0f} s at {rate:g} GB/s"
+
+
+@check(
+    "D107",
+    level="domain",
+    reason="A liveness probe without a startup probe counts from the start: it kills the engine while the weights are read, for ever.",
+    source="aibrix issue 1054; https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/",
+    bad=_pod(failures=360)
+    .replace("startupProbe", "livenessProbe")
+    .replace("failureThreshold: 360", "failureThreshold: 3"),
+    good=_pod(),
+)
+def liveness_after_start(item: Object, bundle: Bundle) -> Iterator[Found]:
+    """A liveness probe waits for the startup probe, or longer than the fastest load of the checkpoint."""
+    for command in commands(item, bundle):
+        found = served(command, bundle.catalog) if bundle.catalog else None
+        seconds = _budget(mapping(command.container.data.get("livenessProbe")))
+        if found is None or seconds is None or command.container.data.get("startupProbe"):
             continue
-        seconds, least = numbers[0] * numbers[1], served[1] / _FASTEST_LOAD
-        if seconds < least:
-            message = f"waits {seconds} s; {served[1] / 1e9:,.0f} GB take at least {least:,.0f} s at {_FASTEST_LOAD / 1e9:g} GB/s"
-            yield Found(item, (*command.container.path, "startupProbe"), message, "raise failureThreshold")
+        if seconds < _load(found):
+            path = (*command.container.path, "livenessProbe")
+            yield Found(item, path, _too_short(seconds, found), "add a startupProbe that allows for the load")
 
 
 @check(
@@ -138,15 +156,19 @@ def startup_budget(item: Object, bundle: Bundle) -> Iterator[Found]:
 )
 def layer_host_paths(item: Object, bundle: Bundle) -> Iterator[Found]:
     """A pod that asks for a layer's devices mounts the host paths that the layer names for its server."""
+    engines = {run.command.container.path: run for run in running(item, bundle)}
     for pod in item.pods:
         server = mapping(pod.spec.get("nodeSelector")).get("stowplan.dev/server")
         for container in containers(pod):
             limits = mapping(mapping(container.data.get("resources")).get("limits"))
             classes = {claim.device_class for claim in claimed(bundle, pod, container)}
-            layer = _layer(server, {*limits, *classes}, bundle)
-            mounted = [mapping(m).get("mountPath") for m in sequence(container.data.get("volumeMounts"))]
-            for path in layer.host_paths if layer else ():
-                if (path.mount or path.path) not in mounted:
+            run = engines.get(container.path)
+            layers = [layer] if (layer := _layer(server, {*limits, *classes}, bundle)) else _any_layer(run, bundle)
+            mounted = [str(mapping(m).get("mountPath")) for m in sequence(container.data.get("volumeMounts"))]
+            for path in layers[0].host_paths if layers else ():
+                needed = path.mount or path.path
+                everywhere = all(path in other.host_paths for other in layers)
+                if everywhere and not any(f"{needed}/".startswith(f"{m.rstrip('/')}/") for m in mounted):
                     yield Found(item, container.path, f"does not mount {path.path} of the host", path.reason)
 
 
@@ -155,3 +177,12 @@ def _layer(server: object, asked: Collection[str], bundle: Bundle) -> ServerLaye
         return None
     layers = [spec.servers[server] for spec in bundle.catalog.device_layers.values() if server in spec.servers]
     return next((layer for layer in layers if layer.resource in asked), None)
+
+
+def _any_layer(run: Running | None, bundle: Bundle) -> list[ServerLayer]:
+    """Every layer that an engine's devices may come from, where the pod does not say on which server it runs."""
+    if run is None or bundle.catalog is None:
+        return []
+    servers = [s for s in servers_of(bundle.catalog, run.resource) if bundle.catalog.servers[s].chip in run.chips]
+    specs = bundle.catalog.device_layers.values()
+    return [x.servers[s] for x in specs for s in servers if s in x.servers and x.servers[s].resource == run.resource]

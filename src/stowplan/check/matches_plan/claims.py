@@ -67,7 +67,7 @@ def claimed_devices(item: Object, bundle: Bundle) -> Iterator[Found]:
     """Each pod claims the devices of the plan, where the device layer hands them out by claims."""
     wanted = resources(role_of(item, bundle))
     if "claim" in wanted:
-        for command in commands(item):
+        for command in commands(item, bundle):
             yield from _devices(item, bundle, command, wanted)
 
 
@@ -107,7 +107,7 @@ def _request(claim: Claimed, name: object, count: object) -> Iterator[Found]:
 def joined_group(item: Object, bundle: Bundle) -> Iterator[Found]:
     """The pods of a group that spans hosts claim what the device layer joins them by, and the bundle has it made."""
     template = mapping(resources(role_of(item, bundle)).get("groupClaim")).get("template")
-    for command in commands(item) if template else ():
+    for command in commands(item, bundle) if template else ():
         path = (*command.container.path, "resources")
         if template not in [reference.target for reference in used_claims(command.pod, command.container)]:
             yield Found(item, path, f"makes no claim of {template}, by which the plan joins the hosts of a group")

@@ -109,7 +109,7 @@ def processes(item: Object, bundle: Bundle) -> Iterator[Found]:
     if not run.get("byRank"):
         return
     count, first = run.get("eachPod"), mapping(made(role).get("ports")).get("http")
-    for command in commands(item):
+    for command in commands(item, bundle):
         scripts = [text for text in sequence(command.container.data.get("args")) if isinstance(text, str)]
         started = [len(words.split()) for text in scripts for words in _LOOP.findall(text)]
         if started != [count]:

@@ -82,7 +82,7 @@ def devices(item: Object, bundle: Bundle) -> Iterator[Found]:
     name, count = str(wanted.get("name")), wanted.get("devices")
     if "claim" in wanted:  # M308
         return
-    for command in commands(item):
+    for command in commands(item, bundle):
         limits = mapping(mapping(command.container.data.get("resources")).get("limits"))
         if name not in limits:
             yield Found(
@@ -135,11 +135,12 @@ def settings(item: Object, bundle: Bundle) -> Iterator[Found]:
     role = role_of(item, bundle)
     if not role:
         return
-    for command in commands(item):
-        yield from _differences(item, command, role)
+    for command in commands(item, bundle):
+        yield from differences(item, command, role)
 
 
-def _differences(item: Object, command: Command, role: Mapping[str, Any]) -> Iterator[Found]:
+def differences(item: Object, command: Command, role: Mapping[str, Any]) -> Iterator[Found]:
+    """Flags of a command that are not as the plan has them."""
     leader, own = command.flags.get("--headless") is not True, computed(command)
     for flag, value in mapping(role.get("flags")).items():
         if value is False or flag in own or (flag not in command.flags and not leader):
@@ -166,7 +167,7 @@ def ranks(item: Object, bundle: Bundle) -> Iterator[Found]:
         return
     resource = str(resources(role).get("name"))
     size = dig(item.data, ("spec", "leaderWorkerTemplate", "size")) if item.kind == "LeaderWorkerSet" else 1
-    for command in commands(item):
+    for command in commands(item, bundle):
         sizes = [command.flags.get(f"--{name}-parallel-size", 1) for name in ("tensor", "data", "pipeline")]
         asked = _asked(command, bundle, resource)
         if not all(isinstance(n, int) for n in (*sizes, size)) or asked is None:
@@ -217,13 +218,14 @@ def memory_and_probes(item: Object, bundle: Bundle) -> Iterator[Found]:
         for container in containers(pod):
             probe = container.data.get("startupProbe")
             if isinstance(probe, Mapping):
-                seconds = _seconds(probe)
+                seconds = probe_seconds(probe)
                 if seconds < budget:
                     message = f"waits {seconds:,} s for the engine to start; the plan needs {budget:,} s"
                     yield Found(item, (*container.path, "startupProbe"), message)
 
 
-def _seconds(probe: Mapping[str, Any]) -> int:
+def probe_seconds(probe: Mapping[str, Any]) -> int:
+    """How long a startup probe lets its container take."""
     numbers = [probe.get("periodSeconds", 10), probe.get("failureThreshold", 3)]
     return numbers[0] * numbers[1] if all(isinstance(n, int) for n in numbers) else 0
 
