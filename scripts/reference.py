@@ -1,6 +1,6 @@
 """The program in, its reference pages out: schemas, commands, checks, the catalogue and its gaps.
 
-Maintainer's tool: `python scripts/reference.py` rewrites docs/reference, `--check` only says what is stale.
+Maintainer's tool: `python scripts/reference.py` rewrites docs/reference and schemas, `--check` only says what is stale.
 """
 
 from __future__ import annotations
@@ -20,28 +20,29 @@ from stowplan.check.pages import Page
 from stowplan.check.pages import pages as check_pages
 from stowplan.cli import app
 from stowplan.cli.entry import entry_page
+from stowplan.cli.schema import schema_files
 from stowplan.cli.session import CHECKPOINTS
 from stowplan.cli.tables import markdown_table
 from stowplan.profiles.kinds import KINDS
-from stowplan.profiles.schema import json_schema
 
-OUTPUT = Path(__file__).parent.parent / "docs" / "reference"
+ROOT = Path(__file__).parent.parent
+DOCS, SCHEMAS = "docs/reference", "schemas"
 GENERATED = "<!-- Written by scripts/reference.py; change the program, not this page. -->"
 LONGEST_LINE, MOST_LINES = 160, 40  # examples about size limits are themselves that large
 
 
 def pages() -> dict[str, str]:
-    """Path below docs/reference to text."""
-    made = {f"schemas/{kind.word}.json": json.dumps(json_schema(name), indent=2) + "\n" for name, kind in KINDS.items()}
+    """Path in the repository to text."""
     catalog = Catalog([resources.folder("profiles")])
-    made |= {f"catalogue/{kind}.md": _page(kind.capitalize(), _entries(kind, catalog)) for kind in catalog.shelves}
-    return {
-        **made,
+    told = {f"catalogue/{kind}.md": _page(kind.capitalize(), _entries(kind, catalog)) for kind in catalog.shelves}
+    told |= {
         "commands.md": _page("Commands", _commands()),
         "checks.md": _page("Checks", _checks(list(check_pages().values()))),
         "catalogue.md": _page("Catalogue", _catalogue()),
         "gaps.md": _page("Facts that are unknown", _gaps()),
     }
+    made = {f"{DOCS}/{name}": text for name, text in told.items()}
+    return made | {f"{SCHEMAS}/{artifact.path}": artifact.text for artifact in schema_files(catalog)}
 
 
 def _page(title: str, lines: Iterable[str]) -> str:
@@ -112,7 +113,8 @@ def _listed(kind: str) -> Iterator[str]:
 
 def stale(made: Mapping[str, str]) -> list[str]:
     """Pages that differ, are missing, or are no longer made."""
-    there = {path.relative_to(OUTPUT).as_posix(): path for path in OUTPUT.rglob("*") if path.is_file()}
+    files = (path for folder in (DOCS, SCHEMAS) for path in (ROOT / folder).rglob("*") if path.is_file())
+    there = {path.relative_to(ROOT).as_posix(): path for path in files}
     differing = [name for name, text in made.items() if name not in there or there[name].read_text("utf-8") != text]
     return sorted([*differing, *(there.keys() - made.keys())])
 
@@ -125,8 +127,8 @@ def main() -> int:
     made = pages()
     found = stale(made)
     for name in found:
-        path = OUTPUT / name
-        print(f"{'stale' if check else 'written' if name in made else 'removed'}: docs/reference/{name}")
+        path = ROOT / name
+        print(f"{'stale' if check else 'written' if name in made else 'removed'}: {name}")
         if check:
             continue
         if name in made:

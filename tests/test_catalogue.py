@@ -38,7 +38,7 @@ def test_a_shipped_file_is_valid_and_its_references_resolve(path: Path, catalog:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_a_shipped_file_points_editors_at_its_schema(path: Path) -> None:
     first = path.read_text(encoding="utf-8").partition("\n")[0]
-    schema = f"../../docs/reference/schemas/{WORDS[path.parent.name]}.json"
+    schema = f"../../schemas/v1/{WORDS[path.parent.name]}.json"
     assert first == f"# yaml-language-server: $schema={schema}"
     assert (path.parent / schema).resolve().is_file()
 

@@ -16,7 +16,21 @@ from stowplan import __version__
 from stowplan.catalog import Catalog
 
 PAIRINGS = sorted(path.stem for path in (ROOT / "profiles" / "pairings").glob("*.yaml"))
-COMMANDS = ("render", "check", "plan", "explain", "matrix", "list", "show", "schema", "version")
+COMMANDS = (
+    "render",
+    "check",
+    "diff",
+    "init",
+    "new",
+    "plan",
+    "explain",
+    "matrix",
+    "list",
+    "show",
+    "schema",
+    "fn",
+    "version",
+)
 KINDS = (
     "chips",
     "device-layers",
@@ -291,7 +305,22 @@ def test_a_schema_refuses_an_unknown_field(kind: str, run: Run, catalog: Catalog
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_schemas_that_editors_read_are_the_printed_ones(kind: str, run: Run) -> None:
     word = kind.removesuffix("s")
-    assert (ROOT / "docs/reference/schemas" / f"{word}.json").read_text(encoding="utf-8") == run("schema", word).out
+    shipped = ("--profiles", ROOT / "profiles")
+    assert (ROOT / "schemas/v1" / f"{word}.json").read_text(encoding="utf-8") == run("schema", word, *shipped).out
+
+
+def test_editors_are_offered_the_names_of_the_catalogue_own_ones_included(run: Run, write_files: Files) -> None:
+    text = (ROOT / "profiles/use-cases/chat.yaml").read_text(encoding="utf-8").replace("name: chat", "name: own-chat")
+    root = write_files({"profiles/use-cases/own-chat.yaml": text})
+    assert run("schema", "--out", root / "schemas", "--profiles", root / "profiles").code == 0
+    schema = json.loads((root / "schemas/v1/pairing.json").read_text(encoding="utf-8"))
+    spec = schema["definitions"]["PairingSpec"]["properties"]
+    assert {"chat", "own-chat"} <= {*spec["useCase"]["anyOf"][0]["enum"]}
+    assert "vllm@0.33.0" in spec["engine"]["anyOf"][0]["enum"]
+    assert spec["set"]["properties"]["flags.--calculate-kv-scales"]["deprecated"] is True  # vllm <0.28.0
+    assert "deprecated" not in spec["set"]["properties"]["flags.--max-model-len"]
+    assert all((root / "schemas/v1" / f"{kind.removesuffix('s')}.json").is_file() for kind in KINDS)
+    assert run("schema").code == run("schema", "pairing", "--out", root).code == 2
 
 
 @pytest.mark.parametrize("word", ["Chip", "chip", "chips"])

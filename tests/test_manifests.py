@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from stowplan.cli.session import own_sites
 from stowplan.plan.device_layer import Host, site_hosts
 from stowplan.plan.model import Plan
 from stowplan.render.artifact import Artifact
-from stowplan.render.pairing import render_all
+from stowplan.render.cluster import render_tree
 from stowplan.write import INDEX, write
 
 PLACES = {
@@ -30,7 +31,7 @@ def sites(catalog: Catalog) -> list[list[Host]]:
 
 @pytest.fixture(scope="module")
 def rendered(plans: dict[str, Plan], sites: list[list[Host]]) -> dict[str, Artifact]:
-    return {artifact.path: artifact for artifact in render_all(plans.values(), sites)}
+    return {artifact.path: artifact for artifact in render_tree(plans.values(), sites)}
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -51,7 +52,7 @@ def test_the_committed_tree_is_what_the_pairings_render_to(
 def test_a_second_render_is_the_same(
     rendered: dict[str, Artifact], plans: dict[str, Plan], sites: list[list[Host]]
 ) -> None:
-    again = render_all((plans[name] for name in reversed(plans)), reversed(sites))
+    again = render_tree((plans[name] for name in reversed(plans)), reversed(sites))
     assert {artifact.path: artifact.text for artifact in again} == {p: a.text for p, a in rendered.items()}
 
 
@@ -101,12 +102,15 @@ def must_be_text(node: Any) -> list[Any]:
 
 
 def test_every_file_of_a_kustomization_exists(rendered: dict[str, Artifact]) -> None:
-    named = [
-        (Path(path).parent / resource).as_posix()
+    every = [
+        os.path.normpath(Path(path).parent / resource)
         for path, artifact in rendered.items()
         if path.endswith("/kustomization.yaml")
         for resource in next(READERS["1.1"](artifact.text))["resources"]
     ]
+    named = [path for path in every if path.endswith(".yaml")]
+    bundles = {path for path in every if path not in named}
+    assert bundles and all(f"{path}/kustomization.yaml" in rendered for path in bundles)
     assert len(named) > len(rendered) / 2
     assert sorted(named) == sorted(path for path, artifact in rendered.items() if artifact.objects)
     assert [path for path in named if not (MANIFESTS / path).is_file()] == []

@@ -73,6 +73,31 @@ def write(out: Path, artifacts: Iterable[Artifact], owned: Iterable[str]) -> Cha
     return found
 
 
+def add(out: Path, artifacts: Iterable[Artifact]) -> Changes:
+    """Write the files that are not there; what is there stays as it is. They are the user's, and never pruned.
+
+    Raises:
+        Refused: the folder cannot be written.
+    """
+    written, same = [], 0
+    try:
+        for artifact in artifacts:
+            _refuse_outside(out, artifact.path)
+            target = out / artifact.path
+            if os.path.lexists(target):
+                same += 1
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("x", encoding="utf-8", newline="\n") as file:
+                file.write(artifact.text)
+            written.append(artifact.path)
+    except OSError as error:
+        place = str(error.filename or out)
+        message = f"cannot be written: {error.strerror or error}"
+        raise Refused([Diagnostic("W001", message, Location(place))], unreadable=True) from None
+    return Changes(tuple(written), (), same)
+
+
 @contextlib.contextmanager
 def _locked(out: Path) -> Iterator[None]:
     handle = os.open(out, os.O_RDONLY)

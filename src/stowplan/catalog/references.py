@@ -175,6 +175,8 @@ def _site(spec: SiteSpec, catalog: Catalog) -> Iterator[_Finding]:
                 known = ", ".join(layers[wanted].servers)
                 message = f"the device layer {wanted} does not serve {name}"
                 yield "P026", message, ("servers", name, "deviceLayer"), f"it serves: {known}"
+    for name in spec.pairings:
+        yield from _known(name, catalog.pairings, "pairing", "pairings", name)
     for name, mode in spec.device_layer_modes.items():
         yield from _known(name, layers, "device layer", "deviceLayerModes", name)
         if name in layers and mode not in layers[name].modes:

@@ -10,7 +10,20 @@ from typing import NoReturn
 
 import typer
 
-from stowplan.cli import catalogue, checking, explaining, logging, matrix, planning, rendering, schema, version
+from stowplan.cli import (
+    catalogue,
+    checking,
+    comparing,
+    explaining,
+    function,
+    logging,
+    matrix,
+    planning,
+    rendering,
+    schema,
+    starting,
+    version,
+)
 
 app = typer.Typer(
     name="stowplan",
@@ -20,7 +33,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (rendering, checking, planning, explaining, logging, matrix, catalogue, schema, version):
+for module in (
+    rendering,
+    checking,
+    comparing,
+    planning,
+    explaining,
+    function,
+    logging,
+    matrix,
+    catalogue,
+    schema,
+    starting,
+    function,
+    version,
+):
     module.register(app)
 
 

@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stowplan.cli.session import ProfilesOption, find_pairing, load_catalog, own_pairings, own_sites
+from stowplan.cli.session import (
+    ProfilesOption,
+    at_site,
+    find_pairing,
+    load_catalog,
+    own_pairings,
+    own_sites,
+    pairings_at,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from stowplan.catalog import Catalog
+    from stowplan.diagnostics import Diagnostic
     from stowplan.plan.device_layer import Host
     from stowplan.plan.model import Plan
     from stowplan.render.artifact import Artifact
@@ -32,58 +43,84 @@ def render(
     out: Annotated[
         str, typer.Option("--out", help="Folder to write to; - writes one YAML stream for `kubectl apply -f -`.")
     ] = "manifests",
+    site: Annotated[
+        str | None,
+        typer.Option(
+            "--site", help="The cluster: its pairings, with its facts; default: each pairing's own.", show_default=False
+        ),
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if the folder is stale.")] = False,
     profiles: ProfilesOption = None,
 ) -> int:
     """Render pairings, and without a name also the device layers of the servers that sites list; all or nothing."""
+    from stowplan.cli.progress import shown
     from stowplan.diagnostics import Refused
     from stowplan.plan.device_layer import site_hosts
+    from stowplan.plan.document import as_told
     from stowplan.plan.planner import plan
+    from stowplan.render.artifact import slim
+    from stowplan.render.cluster import render_tree
     from stowplan.render.pairing import render_all
 
     catalog = load_catalog(profiles)
     plans, problems, unreadable = [], [], False
-    for name in pairings or own_pairings(catalog):
+    names = pairings or (pairings_at(catalog, site) if site else own_pairings(catalog))
+    for name in shown(names, "planned"):
         try:
-            plans.append(plan(find_pairing(name, catalog)))
+            found = find_pairing(name, catalog)
+            plans.append(as_told(plan(at_site(found, site) if site else found)))
         except Refused as refused:
             problems += list(refused.report)
             unreadable |= refused.unreadable
     if problems:
         raise Refused(problems, unreadable=unreadable)
-    sites = [] if pairings else [site_hosts(catalog, name) for name in own_sites(catalog)]
-    artifacts = render_all(plans, sites)
-    _refuse_findings(plans, [host for hosts in sites for host in hosts], artifacts, catalog)
+    listed = [name for name in own_sites(catalog) if site in (None, name)]
+    sites = [] if pairings else [site_hosts(catalog, name) for name in listed]
+    findings: list[Diagnostic] = []
+
+    def checked(made: Plan, artifacts: list[Artifact]) -> list[Artifact]:
+        findings.extend(_own_findings(made, artifacts, catalog))
+        return artifacts if out == "-" else [slim(artifact) for artifact in artifacts]
+
+    artifacts = render_all(plans, each=checked) if pairings else render_tree(plans, sites, checked)
+    findings += _shared_findings(plans, [host for hosts in sites for host in hosts], artifacts, catalog)
+    errors = [d for d in findings if d.severity == "error"]
+    if errors:  # nothing is written that the checks refuse: a kind that the site's minor does not serve, for example
+        raise Refused(errors)
     if out == "-":
         return _stream(artifacts)
     owned = [""] if not pairings else [f"pairings/{p.pairing.name}/" for p in plans]
+    plans.clear()  # a thousand of them take more memory than what is written
     return _check(Path(out), artifacts, owned) if check else _write(Path(out), artifacts, owned)
 
 
-def _refuse_findings(plans: list[Plan], hosts: list[Host], artifacts: list[Artifact], catalog: Catalog) -> None:
-    """Nothing is written that the checks refuse: a kind that the site's minor does not serve, for example."""
+def _own_findings(plan: Plan, artifacts: list[Artifact], catalog: Catalog) -> list[Diagnostic]:
     from stowplan.check.rendered import check_rendered
-    from stowplan.diagnostics import Refused
     from stowplan.render.pairing import full_document
 
-    documents = {f"pairings/{p.pairing.name}": full_document(p) for p in plans}
-    folders: dict[str, set[str]] = {}
-    for plan in plans:
-        layer = plan.layer.name if plan.layer else ""
-        made = folders.setdefault(plan.pairing.site.kubernetes, set())
-        made |= {f"pairings/{plan.pairing.name}/", *_shared_folders(plan.pairing.spec.site, layer)}
-    for host in hosts:
-        folders.setdefault(host.site.kubernetes, set()).update(_shared_folders(host.site_name, host.layer.name))
-    for minor in sorted(folders):
-        below = tuple(folders[minor])
-        found = check_rendered([a for a in artifacts if a.path.startswith(below)], minor, documents, catalog)
-        errors = [d for d in found if d.severity == "error"]
-        if errors:
-            raise Refused(errors)
+    plans = {f"pairings/{plan.pairing.name}": full_document(plan)}
+    return check_rendered(artifacts, plan.pairing.site.kubernetes, plans, catalog)
 
 
-def _shared_folders(site: str, layer: str) -> set[str]:
-    return {f"sites/{site}/", *([f"device-layers/{layer}/"] if layer else [])}
+def _shared_findings(
+    plans: list[Plan], hosts: list[Host], artifacts: list[Artifact], catalog: Catalog
+) -> Iterator[Diagnostic]:
+    """On the folders that pairings share, for each Kubernetes minor that they are applied to."""
+    from stowplan.check.rendered import check_rendered
+
+    for minor, folders in _shared_folders(plans, hosts).items():
+        below = tuple(f"{folder}/" for folder in folders)
+        yield from check_rendered([a for a in artifacts if a.path.startswith(below)], minor, {}, catalog)
+
+
+def _shared_folders(plans: list[Plan], hosts: list[Host]) -> dict[str, set[str]]:
+    """Kubernetes minor to the folders of the sites and layers that are applied to it."""
+    used = [(p.pairing.site.kubernetes, p.pairing.spec.site, p.layer.name if p.layer else "") for p in plans]
+    used += [(host.site.kubernetes, host.site_name, host.layer.name) for host in hosts]
+    found: dict[str, set[str]] = {}
+    for minor, site, layer in sorted(used):
+        found.setdefault(minor, set()).update({f"sites/{site}", *([f"device-layers/{layer}"] if layer else [])})
+    return found
 
 
 def _stream(artifacts: list[Artifact]) -> int:

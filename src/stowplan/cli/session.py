@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stowplan.catalog import Catalog
     from stowplan.diagnostics import Diagnostic
     from stowplan.pairing import Pairing
+    from stowplan.profiles.site import SiteSpec
 
 CHECKPOINTS = "checkpoints"
 """A kind of its own on the command line, though the files of variants hold them."""
@@ -32,7 +33,7 @@ def load_catalog(profiles: Path | None) -> Catalog:
     from stowplan.catalog import Catalog
     from stowplan.diagnostics import Diagnostic, Location, Refused
 
-    if profiles is not None and not (_exists(profiles) and profiles.is_dir()):
+    if profiles is not None and not (exists(profiles) and profiles.is_dir()):
         raise Refused([Diagnostic("P001", "is not a folder", Location(str(profiles)))], unreadable=True)
     if profiles is not None:
         _refuse_other_folders(profiles)
@@ -75,7 +76,7 @@ def find_pairing(given: str, catalog: Catalog) -> Pairing:
     from stowplan.pairing import read_pairing
 
     path = Path(given)
-    if _exists(path) or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+    if exists(path) or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         return read_pairing(path, catalog)
     if given not in catalog.pairings:
         message = f"there is no file and no pairing '{given}'"
@@ -89,6 +90,44 @@ def own_pairings(catalog: Catalog) -> list[str]:
     """Names of the pairings of the user's own folder, or of the shipped one where there is none."""
     folders = [folder / "pairings" for folder in catalog.folders if (folder / "pairings").is_dir()]
     return [name for name in catalog.pairings if catalog.pairings.files[name].parent == folders[-1]]
+
+
+def at_site(pairing: Pairing, site: str) -> Pairing:
+    """The pairing on another cluster: with its facts, and with what its file says of the pairing.
+
+    Raises:
+        Refused: there is no such site.
+    """
+    from stowplan.pairing import resolve
+
+    listed = known_site(pairing.catalog, site).pairings.get(pairing.name)
+    differs = listed.model_dump(exclude_none=True) if listed else {}
+    spec = pairing.spec.model_copy(update={"site": site, **differs})
+    return resolve(pairing.name, spec, pairing.catalog, pairing.document)
+
+
+def pairings_at(catalog: Catalog, site: str) -> list[str]:
+    """Names of the user's own pairings that are of a site, or that it lists.
+
+    Raises:
+        Refused: there is no such site.
+    """
+    listed = known_site(catalog, site).pairings
+    return sorted({*(name for name in own_pairings(catalog) if catalog.pairings[name].site == site), *listed})
+
+
+def known_site(catalog: Catalog, site: str) -> SiteSpec:
+    """The site that `--site` names.
+
+    Raises:
+        Refused: there is no such site.
+    """
+    from stowplan.diagnostics import Diagnostic, Location, Refused
+
+    if site not in catalog.sites:
+        hint = catalog.sites.unknown(site)
+        raise Refused([Diagnostic("P010", f"unknown site '{site}'", Location("--site"), hint=hint)], unreadable=True)
+    return catalog.sites[site]
 
 
 def own_sites(catalog: Catalog) -> list[str]:
@@ -118,7 +157,7 @@ def pairing_from_options(catalog: Catalog, options: dict[str, Any], base: Pairin
         raise Refused(
             [Diagnostic("P012", f"without a PAIRING, {names} must be given", Location("plan"))], unreadable=True
         )
-    name = base.name if base else _name(spec)
+    name = base.name if base else name_of(spec)
     envelope = {"apiVersion": "stowplan/v1", "kind": "Pairing", "metadata": {"name": name}, "spec": spec}
     text = dump(envelope)
     try:
@@ -140,7 +179,7 @@ def _at_option(diagnostic: Diagnostic, lines: list[str]) -> Diagnostic:
     return replace(diagnostic, location=Location(f"--{key_option(keys[-1].partition(':')[0].strip())}"))
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
     """Whether there is such a path; a name that no file system takes is none."""
     try:
         return path.exists()
@@ -148,7 +187,8 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _name(spec: dict[str, Any]) -> str:
+def name_of(spec: dict[str, Any]) -> str:
+    """A pairing's name made of its variant, server and use case."""
     parts = [str(spec[key]).removeprefix("deepseek-") for key in ("variant", "server", "useCase")]
     return ".".join(
         "".join(c if c.isalnum() or c in "-." else "-" for c in part.lower()).strip("-.") or "x" for part in parts

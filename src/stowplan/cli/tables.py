@@ -50,7 +50,7 @@ def print_rows(headers: Sequence[str], rows: Sequence[Sequence[Any]], output: Ou
 
 def text_table(headers: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None = None) -> Iterator[str]:
     """Lines of an aligned table; where a width is given, the last column is folded to it."""
-    cells = [[h.upper() for h in headers], *([_cell(value) for value in row] for row in rows)]
+    cells = [[h.upper() for h in headers], *([cell(value) for value in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
     start = sum(widths[:-1]) + 2 * len(widths[:-1])
     for row in cells:
@@ -67,7 +67,7 @@ def markdown_table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> Ite
     yield "| " + " | ".join(headers) + " |"
     yield "|" + "---|" * len(headers)
     for row in rows:
-        yield "| " + " | ".join(_escaped(_cell(value)) for value in row) + " |"
+        yield "| " + " | ".join(_escaped(cell(value)) for value in row) + " |"
 
 
 def folded(text: str, width: int | None) -> list[str]:
@@ -85,12 +85,12 @@ def cut(text: str, width: int | None) -> str:
     return text if width is None or len(text) <= width else f"{text[: width - 3]}..."
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
     """A value in one cell."""
     if value is None:
         return "-"
     if isinstance(value, list | tuple):
-        return ", ".join(_cell(item) for item in value)
+        return ", ".join(cell(item) for item in value)
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, float):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,11 @@ def plan_document(plan: Plan) -> dict[str, Any]:
     if plan.chosen is not None:
         document |= _chosen(plan, plan.chosen)
     return document
+
+
+def as_told(plan: Plan) -> Plan:
+    """The plan with no more candidates than its document names: of a thousand plans, the others fill a machine's memory."""
+    return replace(plan, candidates=plan.candidates[: _ALTERNATIVES + 1])
 
 
 def read_plan(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from stowplan.catalog import Catalog, Shelf
@@ -41,7 +41,13 @@ def cell_pairing(catalog: Catalog, variant: str, server: str, use_case: str, sit
 
 def fits(catalog: Catalog, variant: str, server: str) -> bool:
     """Whether a server carries a variant for any use case."""
-    found = cells(catalog, [variant], [server], (), "default")
+    return fitting(catalog, {"variant": variant, "server": server})
+
+
+def fitting(catalog: Catalog, known: Mapping[str, str]) -> bool:
+    """Whether any pairing of what is known (by the keys of a pairing) with whatever is not fits."""
+    variants, servers, use_cases = ([known[key]] if key in known else [] for key in ("variant", "server", "useCase"))
+    found = cells(catalog, variants, servers, use_cases, "default")
     return any(cell["verdict"] in ("documented", "derived") for cell in found)
 
 

@@ -75,6 +75,28 @@ class SiteServer(Model):
     """Hosts that a preflight tests together; none: each by itself."""
 
 
+class SitePairing(Model):
+    """What differs for a pairing on this cluster."""
+
+    replicas: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """None: as the pairing has it."""
+
+
+class GitOps(Model):
+    """What applies the rendered tree from Git; its objects are rendered to `gitops/SITE`."""
+
+    tool: Literal["argocd", "argocd-applicationset", "flux"]
+    """Applications with sync waves; one ApplicationSet with progressive syncs; Kustomizations that depend on each other."""
+    repository: Annotated[str, Field(pattern=r"^(https|ssh)://\S+$|^git@\S+$")]
+    """Address of the repository that holds the tree."""
+    revision: Text = "main"
+    """Branch."""
+    path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][-A-Za-z0-9_./]*$")] = "manifests"
+    """Folder of the tree in the repository."""
+    namespace: Label | None = None
+    """Where the tool reads its objects; none: the tool's own default."""
+
+
 class SiteSpec(Model):
     """One cluster, or one kind of cluster."""
 
@@ -95,6 +117,10 @@ class SiteSpec(Model):
     """Hosts that one replica may span."""
     servers: dict[Name, SiteServer] = {}
     """Servers of the cluster: their device layers are rendered, whether or not a pairing uses them."""
+    pairings: dict[Name, SitePairing] = {}
+    """Pairings of other sites that this cluster runs too: `render --site` renders them with this site's facts."""
+    gitops: GitOps | None = None
+    """None: only manifests are rendered."""
     device_layer_modes: dict[Name, Name] = {}
     """Device layer to the mode of its profile in which this cluster runs it."""
     super_pod_hosts: Annotated[int, Field(ge=1)] | None = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stowplan.canonical_yaml import dump, dump_stream
 
 _KUSTOMIZATION = "kustomization.yaml"
+_NAMED = ("apiVersion", "kind", "metadata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,11 @@ class Artifact:
     text: str
     objects: tuple[Mapping[str, Any], ...] = ()
     """Kubernetes objects in it, which belong to the folder's kustomization; empty for other files."""
+
+
+def slim(artifact: Artifact) -> Artifact:
+    """The file with no more of its objects than what names them, for once they are checked: they take more memory than their text."""
+    return replace(artifact, objects=tuple({key: item[key] for key in _NAMED} for item in artifact.objects))
 
 
 def objects_file(path: str, objects: Iterable[Mapping[str, Any]]) -> Artifact:

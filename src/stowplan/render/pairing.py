@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from stowplan.diagnostics import Diagnostic, Location, Refused
@@ -22,6 +23,8 @@ from stowplan.render.prerequisites import prerequisites
 from stowplan.render.quantization import quantization_artifacts
 from stowplan.render.serving import serving_artifacts
 from stowplan.render.site import site_artifacts
+
+Each = Callable[[Plan, list[Artifact]], list[Artifact]]
 
 _PLATFORM_HINTS = {
     "gateway": "gateway: {name: GATEWAY, namespace: NAMESPACE}; kubectl get gateways -A lists them",
@@ -80,8 +83,12 @@ def render_pairing(plan: Plan) -> list[Artifact]:
     ]
 
 
-def render_all(plans: Iterable[Plan], sites: Iterable[Sequence[Host]] = ()) -> list[Artifact]:
+def render_all(
+    plans: Iterable[Plan], sites: Iterable[Sequence[Host]] = (), each: Each = lambda _plan, made: made
+) -> list[Artifact]:
     """The artifacts of several pairings, and of the servers that sites list; what they share is rendered once.
+
+    `each` takes a pairing's own artifacts as soon as they are made, and gives what is kept of them.
 
     Raises:
         Refused: as `render_pairing`, or two of them need different contents in one file, or two owners of one device.
@@ -90,7 +97,7 @@ def render_all(plans: Iterable[Plan], sites: Iterable[Sequence[Host]] = ()) -> l
     refuse_two_owners(plans, [host for hosts in sites for host in hosts])
     made: dict[str, tuple[Artifact, str]] = {}
     layers: set[tuple[str, str]] = set()
-    for whose, place, artifacts in (*_of_pairings(plans, layers), *_of_sites(sites, layers)):
+    for whose, place, artifacts in chain(_of_pairings(plans, layers, each), _of_sites(sites, layers)):
         for artifact in artifacts:
             first = made.setdefault(artifact.path, (artifact, whose))
             if first[0].text != artifact.text:
@@ -102,11 +109,11 @@ def render_all(plans: Iterable[Plan], sites: Iterable[Sequence[Host]] = ()) -> l
 _Rendered = tuple[str, Location, Iterable[Artifact]]
 
 
-def _of_pairings(plans: Iterable[Plan], layers: set[tuple[str, str]]) -> Iterator[_Rendered]:
+def _of_pairings(plans: Iterable[Plan], layers: set[tuple[str, str]], each: Each) -> Iterator[_Rendered]:
     for plan in plans:
         host, nodes = host_of(plan), [role.placement.nodes for role in plan.chosen.roles] if plan.chosen else []
         shared = _shared(host, layers, {count for count in nodes if count > 1}) if host else ()
-        yield plan.pairing.name, plan.pairing.locate("site"), (*render_pairing(plan), *shared)
+        yield plan.pairing.name, plan.pairing.locate("site"), (*each(plan, render_pairing(plan)), *shared)
 
 
 def _of_sites(sites: Iterable[Sequence[Host]], layers: set[tuple[str, str]]) -> Iterator[_Rendered]:
