@@ -39,7 +39,8 @@ def pods(plan: Plan) -> Iterator[Mapping[str, Any]]:
             spec = item.get("spec", {})
             group = spec.get("leaderWorkerTemplate", {})
             templates = (spec.get("template"), group.get("leaderTemplate"), group.get("workerTemplate"))
-            yield from (t["spec"] for t in templates if isinstance(t, Mapping))
+            yield from (t.get("spec", t) for t in templates if isinstance(t, Mapping))
+            yield from (part["podTemplate"]["spec"] for part in spec.get("components", ()))
 
 
 def containers(plan: Plan) -> Iterator[Mapping[str, Any]]:
@@ -132,7 +133,9 @@ def test_alerts_are_about_the_pairing_s_own_pods(plans: dict[str, Plan]) -> None
         name = of_kind(plan, "ServiceAccount")[0]["metadata"]["name"]
         for group in of_kind(plan, "PrometheusRule")[0]["spec"]["groups"]:
             for rule in group["rules"]:
-                assert re.search(rf'pod=~"{name}(-prefill|-decode)?-\[0-9', rule["expr"])
+                named = plan.pairing.platform.pod_names
+                own = re.escape(named.single) if named else r"(-prefill|-decode)?-\[0-9"
+                assert re.search(rf'pod=~"{name}{own}', rule["expr"])
 
 
 def test_prerequisites_name_every_secret_and_every_custom_kind(plans: dict[str, Plan]) -> None:

@@ -36,10 +36,10 @@ def _scaling(pairing: Pairing) -> Iterator[Diagnostic]:
     if most is None:
         return
     if most < least:
-        yield Diagnostic("P035", f"maxReplicas is {most} and replicas is {least}", place, hint=f"at least {least}")
+        yield Diagnostic("P036", f"maxReplicas is {most} and replicas is {least}", place, hint=f"at least {least}")
     if len(pairing.roles) > 1:
         message = "prefill and decode keep their proportion: an autoscaler of one role would break it"
-        yield Diagnostic("P035", message, place, hint="give replicas, or serve aggregated")
+        yield Diagnostic("P036", message, place, hint="give replicas, or serve aggregated")
 
 
 def _modes(pairing: Pairing) -> Iterator[Diagnostic]:
