@@ -134,9 +134,10 @@ def test_every_recipe_s_layout_is_accepted_where_it_was_shown(catalog: Catalog) 
                 *catalog.chips[catalog.servers[server].chip].families
             }:
                 continue  # shown with a build of the engine that the catalogue does not carry
-            role = recipe.roles["server"]
+            role, platform = recipe.roles["server"], catalog.engines[recipe.engine].platform
             use_case = recipe.use_cases[0] if recipe.use_cases else "chat-short"
             pins = {"layout": role.layout.model_dump(), "nodes": role.nodes, "checkpoint": recipe.checkpoint}
+            pins |= {"platform": platform} if platform else {}
             made = planned_in(
                 catalog, recipe.variant, server, use_case, site="mlu-example", engine=recipe.engine, **pins
             )
@@ -357,13 +358,19 @@ def test_a_file_whose_name_differs_is_told(overlay: Overlay, run: Run) -> None:
 
 ALLOWED = {
     "check/admission/quantities.py": {"nvidia"},  # a hint's example of a resource name
-    "check/commands.py": {"vllm", "sglang"},  # reads foreign engine commands
+    "check/commands.py": {"vllm", "sglang", "atom", "xllm"},  # reads foreign engine commands
     "check/bundle/_references.py": {"nvidia"},  # an API group of a kind that a site may have
     "check/matches_plan/claims.py": {"nvidia", "vllm"},  # an example
     "check/domain/device_components.py": {"amd", "ascend"},  # examples
     "check/domain/_asking.py": {"ascend", "atlas-800i-a3", "huawei"},  # examples, sources
     "check/matches_plan/processes.py": {"vllm"},  # an example
     "check/matches_plan/role.py": {"vllm"},  # an example
+    "check/workloads.py": {"nvidia"},  # reads foreign objects: what their short name for a device stands for
+    "check/domain/engine_devices.py": {"ascend", "huawei", "nvidia", "vllm", "vllm-ascend"},  # examples
+    "check/domain/engine_pods.py": {"ascend", "huawei", "nvidia", "vllm", "vllm-ascend"},  # examples
+    "check/domain/engine_settings.py": {"nvidia", "vllm"},  # examples
+    "check/domain/role_parity.py": {"ascend", "huawei", "vllm", "vllm-ascend"},  # examples
+    "check/matches_plan/platform.py": {"vllm"},  # an example
     "check/domain/devices.py": {"nvidia"},  # examples: images by which owners are told apart
     "check/domain/serving.py": {
         "ascend",

@@ -130,7 +130,7 @@ def test_what_the_server_takes_is_taken(spec: str) -> None:
         ("{replicas: 1, level: old}", "M006", "no new object is old"),
         ("{replicas: 1, size: 20Gi}", "M006", "too large"),
         ("{replicas: 1, size: many}", "M006", "'many' is not a quantity"),
-        ("{replicas: 1, doors: [{port: 1, in: y}]}", "M006", 'breaks the rule "self.port != 1'),
+        ("{replicas: 1, doors: [{port: 1, in: w}]}", "M006", 'breaks the rule "self.port != 1'),
         ("{replicas: 1, doors: [{port: 1}]}", "M006", "Key not found"),
     ],
 )

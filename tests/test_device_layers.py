@@ -241,6 +241,8 @@ def test_pairings_ask_for_exactly_what_their_layer_advertises(plans: dict[str, P
     for plan in plans.values():
         assert plan.layer is not None
         assert plan.chosen is not None
+        if plan.pairing.platform.kind:
+            continue  # an operator makes the pods; M313 holds what it is told
         server = plan.layer.server
         requests = list(asked(render_pairing(plan)))
         assert requests
@@ -248,7 +250,7 @@ def test_pairings_ask_for_exactly_what_their_layer_advertises(plans: dict[str, P
             server.pod_counts.single if plan.chosen.roles[0].placement.nodes == 1 else server.pod_counts.distributed
         )
         for made in requests:
-            assert set(made) == {server.resource}
+            assert set(made) - {plan.pairing.site.network.rdma_resource} == {server.resource}
             assert int(made[server.resource]) in (allowed or server.pod_counts.single)
         tested = [*asked(host(plan.layer.name, plan.pairing.spec.server))]
         assert [set(o) for o in tested] == [{server.resource}] * 2

@@ -38,7 +38,7 @@ def pods(item: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
         ("worker", group.get("workerTemplate")),
     ):
         if template:
-            yield position, template["spec"]
+            yield position, template.get("spec", template)
 
 
 def scripts(pairing: str) -> Iterator[tuple[str, str]]:

@@ -61,7 +61,7 @@ def test_a_pairing_is_rendered_beside_the_items_and_replaces_what_it_was_before(
 
 def test_a_finding_has_object_field_file_and_index(run: Run) -> None:
     wrong = {**CONFIG_MAP, "data": {"bad key": "x"}}
-    found = answer(run, resource_list({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}, wrong), 1)
+    found = answer(run, resource_list({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ns"}}, wrong), 1)
     (result,) = [r for r in found["results"] if r["severity"] == "error"]
     assert result["resourceRef"] == {"apiVersion": "v1", "kind": "ConfigMap", "name": "c"}
     assert result["field"]["path"].startswith("data")

@@ -82,7 +82,7 @@ def test_front_ends_wait_as_long_as_the_startup_probe(plans: dict[str, Plan]) ->
 def test_what_waits_for_the_weights_waits_longer_than_they_may_take(plans: dict[str, Plan]) -> None:
     for plan in plans.values():
         jobs = {o["metadata"]["name"].rpartition("-")[0].rpartition("-")[2]: o["spec"] for o in of_kind(plan, "Job")}
-        arrival = next(spec for name, spec in jobs.items() if name in ("download", "convert"))
+        arrival = next(spec for name, spec in jobs.items() if name in ("download", "quantize"))
         assert jobs["test"]["activeDeadlineSeconds"] > arrival["activeDeadlineSeconds"]
         for deployment in of_kind(plan, "Deployment"):
             assert deployment["spec"]["progressDeadlineSeconds"] > arrival["activeDeadlineSeconds"]
@@ -185,7 +185,7 @@ def test_a_converted_checkpoint_is_of_the_native_revision(plans: dict[str, Plan]
         plans["v4-flash.cambricon-x8-mlu590.chat-short"], "deepseek-ai/DeepSeek-V4-Flash", "fedcba9876543210"
     )
     scripts = {c["name"]: c["args"][0] for c in containers(pinned)}
-    for name in ("wait-for-weights", "convert", "engine", "download"):
+    for name in ("wait-for-weights", "quantize", "engine", "download"):
         assert "/fedcba987654" in scripts[name], name
 
 

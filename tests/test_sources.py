@@ -27,6 +27,8 @@ CHOICES = {
     ("Server", "unit.devicesPerCard"): "how people count cards; the devices are a fact of their own",
     ("DeviceLayer", "priority"): "which layer is taken where several serve a server",
     ("DeviceLayer", "servers.*.priority"): "the same, for one server",
+    ("Platform", "port"): "the port that its operator expects, under the platform's source",
+    ("Platform", "frontEnd.port"): "as port",
     ("UseCase", "contextLimit"): "where requests are cut, which the use case itself decides",
     ("Recipe", "roles.*.nodes"): "under the recipe's sources and evidence",
     ("Recipe", "roles.*.instances"): "as nodes",

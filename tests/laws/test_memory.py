@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import planned
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from laws.strategies import CATALOG, cells
@@ -134,9 +134,7 @@ def test_no_byte_of_the_weights_is_lost(named: tuple[str, Any], tp: int, dp: int
 @slow
 @given(cells)
 def test_the_lines_of_the_ledger_are_its_parts(cell: tuple[str, str, str]) -> None:
-    plan = planned(CATALOG, *cell)
-    assume(plan.candidates)
-    for candidate in plan.candidates[:5]:
+    for candidate in planned(CATALOG, *cell).candidates[:5]:  # none where nothing documents the cell
         fit = candidate.roles[0].fit
         assert all(line.formula and line.source for line in fit.lines)
         assert sum(line.bytes for line in fit.lines) + fit.free == fit.device_bytes

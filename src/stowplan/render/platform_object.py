@@ -82,6 +82,10 @@ def _data(ranks: int, nodes: int, made: _Document) -> dict[str, int]:
     return {"data": ranks, "dataLocal": ranks // nodes, **port}
 
 
+_ITS_USER = ("root", "seccomp")
+"""Privileges whose reasons hold for every container of the engine's image."""
+
+
 def _front_end(plan: Plan, spec: FrontEnd, workload: Workload) -> dict[str, Any]:
     """The component before the engines: their image and weights, whose tokenizer it reads, and no device."""
     labels, inner = selector(plan.pairing, spec.name), workload.pods()["pod"]["spec"]
@@ -98,6 +102,7 @@ def _front_end(plan: Plan, spec: FrontEnd, workload: Workload) -> dict[str, Any]
         "pull_secrets": inner.get("imagePullSecrets", []),
         "env": [{"name": name, "value": value} for name, value in sorted(env.items())],
         "security_context": PLAIN,
+        "annotations": {key: text for key, text in workload.reasons().items() if key.rpartition("-")[2] in _ITS_USER},
         "pod_security_context": inner.get("securityContext") or {},
         "weights_volume": volume,
         "weights_mount": mount,

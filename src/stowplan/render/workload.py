@@ -181,10 +181,14 @@ class Workload:
             "wait_script": wait_script(whole) if whole else "",
         }
 
+    def reasons(self) -> dict[str, str]:
+        """An annotation for each privilege of the pods, with its reason."""
+        return reason_annotations(self.made["security"]["reasons"])
+
     def _scheduling(self, labels: Mapping[str, str]) -> dict[str, Any]:
         """Where the pods may run, and what marks them for that."""
         layer, workload = self.layer, self.layer.spec.workload
-        reasons = reason_annotations(self.made["security"]["reasons"])
+        reasons = self.reasons()
         apart = self.made["workload"] == "StatefulSet" or self.role["name"] not in _COMPONENTS
         within = layer.server.group if self.grouped or apart else None
         return {
