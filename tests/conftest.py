@@ -7,14 +7,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from stowplan import resources
-from stowplan.catalog import Catalog
+from stowplan.catalog import Catalog, Entry, Shelf
 from stowplan.pairing import Pairing, read_pairing, resolve
 from stowplan.plan.model import Plan
 from stowplan.plan.planner import plan
@@ -59,6 +59,23 @@ InSummary = Callable[[str], None]
 @pytest.fixture(scope="session")
 def catalog() -> Catalog:
     return Catalog([resources.folder("profiles")])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def shipped_profiles_are_read_once() -> Iterator[None]:
+    """Every command of these tests makes a catalogue of its own; what it reads of the shipped files is the same bytes."""
+    shipped, read, kept = resources.folder("profiles"), Shelf._read, dict[Path, Entry[Any]]()
+
+    def once(shelf: Shelf[Any], name: str, path: Path) -> Entry[Any]:
+        if shipped not in path.parents:
+            return read(shelf, name, path)
+        if path not in kept:
+            kept[path] = read(shelf, name, path)
+        return kept[path]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Shelf, "_read", once)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,15 @@ from conftest import MANIFESTS, ROOT, Files, Run, in_process_of_its_own
 from stowplan import __version__
 from stowplan.catalog import Catalog
 
-PAIRINGS = sorted(path.stem for path in (ROOT / "profiles" / "pairings").glob("*.yaml"))
+PAIRINGS = (
+    "v4-flash.atlas-350-4p-8.chat",
+    "v4-flash.atlas-800i-a3.chat.apart",
+    "v4-flash.cambricon-x8-mlu590.chat-short",
+    "v4-flash.hgx-b200.chat.dynamo",
+    "v4-flash.mi355x-8x.recommendation",
+    "v4-pro.gb200-nvl72-tray.chat",
+)
+"""One for each shape: a host, roles apart, a Job that converts, a platform, an autoscaler, a group with claims."""
 COMMANDS = (
     "render",
     "check",

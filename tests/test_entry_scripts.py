@@ -19,7 +19,7 @@ STUB = """\
 #!/bin/bash
 { printf '%s\\n' "$0" "$@"; } > "$RECORDS/$$.words"
 env > "$RECORDS/$$.env"
-sleep "${STUB_SECONDS:-0}"
+exec sleep "${STUB_SECONDS:-0}"
 """
 
 
@@ -116,7 +116,7 @@ def test_each_rank_is_a_process_with_devices_port_and_rank_of_its_own(tmp_path: 
     for name in ("prefill", "decode"):
         planned = role(pairing, name)
         sizes, port = planned["parallelism"], planned["deployment"]["ports"]["http"]
-        ranks = started(workload(pairing, "StatefulSet", name), 0, tmp_path / name, STUB_SECONDS="3")
+        ranks = started(workload(pairing, "StatefulSet", name), 0, tmp_path / name, STUB_SECONDS="1")
         assert sorted(int(r["--data-parallel-rank"]) for r in ranks) == [*range(sizes["dp"])]
         assert sorted(int(r["--port"]) for r in ranks) == [*range(port, port + sizes["dp"])]
         devices = [d for r in ranks for d in r.env["ASCEND_RT_VISIBLE_DEVICES"].split(",")]
