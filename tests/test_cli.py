@@ -421,7 +421,7 @@ def test_the_committed_tree_is_fresh(run: Run) -> None:
     assert ended.code == 0, ended.err
 
 
-@pytest.mark.parametrize("minor", ["1.33", "1.34", "1.35", "1.36", "1.37"])
+@pytest.mark.parametrize("minor", ["1.33", "1.35", "1.37"])
 def test_the_committed_tree_has_no_error_on_any_minor(minor: str, run: Run) -> None:
     """But for objects of an API that the minor does not serve: claims of devices as `v1` came with 1.34."""
     ended = run("check", MANIFESTS, "--kubernetes-version", minor, "--format", "json")
@@ -500,7 +500,7 @@ def test_version_tells_the_tool_its_facts_and_its_schemas(run: Run) -> None:
     assert run("version").out.startswith(f"stowplan {__version__}\nfacts up to 2026-")
     data = run("version", "-o", "json").data
     assert data["stowplan"] == __version__
-    assert data["kubernetes"] == ["1.33", "1.34", "1.35", "1.36", "1.37"]
+    assert data["kubernetes"] == ["1.33", "1.35", "1.37"]
     assert len(data["facts"]["digest"]) == 12
 
 

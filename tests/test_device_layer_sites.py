@@ -189,6 +189,13 @@ def test_privileges_of_a_layer_are_in_explain(run: Run) -> None:
             assert any(line.split()[:2] == [name, privilege] and reason[:40] in line for line in told.splitlines())
 
 
+def around(tree: list[Artifact], path: str) -> list[Artifact]:
+    """The layers, and of the pairings the one of that path, without its plan."""
+    pairing = f"pairings/{path.partition('/')[0]}/"
+    mine = [a for a in tree if not a.path.startswith("pairings/") or a.path.startswith(pairing)]
+    return [a for a in mine if not a.path.endswith("plan.yaml")]
+
+
 def written(tree: list[Artifact], folder: Path, **changed: Callable[[str], str]) -> Path:
     """The tree on disk, with the files whose path ends so changed."""
     made = []
@@ -233,7 +240,7 @@ def test_a_pairing_that_asks_for_something_else_is_found_without_its_plan(
         assert line in text
         return text.replace(line, new.format(n=count))
 
-    folder = written([a for a in tree if not a.path.endswith("plan.yaml")], tmp_path / "m", **{A3: change})
+    folder = written(around(tree, A3), tmp_path / "m", **{A3: change})
     assert (code, A3) in errors_of(run, folder)
 
 
@@ -247,7 +254,7 @@ def test_a_pairing_that_asks_for_something_else_is_found_without_its_plan(
 def test_a_layer_that_advertises_something_else_is_found_at_the_pairing(
     change: Callable[[dict[str, Any]], dict[str, Any]], code: str, run: Run, tree: list[Artifact], tmp_path: Path
 ) -> None:
-    kept = [a for a in tree if "ascend-hami" not in a.path]
+    kept = [a for a in around(tree, A3) if "ascend-hami" not in a.path]
     folder = written(kept, tmp_path / "m", **{ADVERTISED: lambda text: yaml.safe_dump(change(yaml.safe_load(text)))})
     assert (code, A3) in errors_of(run, folder)
 
@@ -270,7 +277,7 @@ def test_claims_are_held_against_what_is_advertised_too(
         assert old in text
         return text.replace(old, new)
 
-    folder = written([a for a in tree if not a.path.endswith("plan.yaml")], tmp_path / "m", **{path: change})
+    folder = written(around(tree, TRAYS), tmp_path / "m", **{path: change})
     assert (code, TRAYS) in errors_of(run, folder)
 
 

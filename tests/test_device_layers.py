@@ -108,11 +108,11 @@ def extended(container: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, st
 
 
 @pytest.mark.parametrize(("layer", "server"), SERVED)
-def test_every_layer_has_no_error_for_any_server_on_any_minor(layer: str, server: str) -> None:
+def test_every_layer_has_no_error_for_any_server_on_the_oldest_and_the_newest_minor(layer: str, server: str) -> None:
     site = site_of(layer)
     minors = [minor for minor in MINORS if runs_on(LAYERS[layer], minor)]
     assert len(minors) >= 4
-    for minor in minors:
+    for minor in (minors[0], minors[-1]):
         own = [*cluster(layer, kubernetes=minor), *host(layer, server, kubernetes=minor)]
         made = [*own, *site_artifacts(site, CATALOG.sites[site])]
         found = findings(made, minor)

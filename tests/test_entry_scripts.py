@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,9 +135,11 @@ def test_a_rank_that_ends_takes_the_others_with_it(tmp_path: Path) -> None:
     item = workload("v4-flash.atlas-800i-a3.chat.apart", "StatefulSet", "prefill")
     engine = next(c for _, pod in pods(item) for c in pod["containers"])
     engine["args"][0] = engine["args"][0].replace(
-        "    vllm serve", '    STUB_SECONDS=$([ "$index" = 2 ] && echo 0 || echo 20) vllm serve'
+        "  vllm serve", '  STUB_SECONDS=$([ "$index" = 2 ] && echo 0 || echo 25) vllm serve'
     )
-    assert len(started(item, 0, tmp_path / "run", STUB_SECONDS="20")) == 4
+    began = time.monotonic()
+    started(item, 0, tmp_path / "run")
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("index", [0, 1, 3])
