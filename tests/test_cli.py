@@ -358,6 +358,15 @@ def test_explain_answers_the_same_from_the_rendered_folder_alone(name: str, run:
     assert run("explain", MANIFESTS / "pairings" / name, "-o", "json").data == run("explain", name, "-o", "json").data
 
 
+def test_a_rendered_plan_of_another_release_is_refused_at_its_file(run: Run, write_files: Files) -> None:
+    plan = yaml.safe_load((MANIFESTS / "pairings" / PAIRINGS[0] / "plan.yaml").read_text(encoding="utf-8"))
+    del plan["quantization"]["kvCache"]
+    folder = write_files({"plan.yaml": yaml.safe_dump(plan)})
+    ended = run("explain", folder, "quantization")
+    assert ended.code == 2
+    assert "plan.yaml: error[P018]: is a plan of another release of stowplan: it has no 'kvCache'" in ended.err
+
+
 def test_explain_answers_one_key(run: Run) -> None:
     ended = run("explain", "v4-flash.atlas-800i-a3.chat", "flags.--max-model-len")
     assert ended.code == 0

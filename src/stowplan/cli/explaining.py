@@ -50,7 +50,16 @@ def explain(
     if pairing is None:
         raise Refused([Diagnostic("P012", "give a PAIRING or --check CODE", Location("explain"))], unreadable=True)
     document = _document(pairing, profiles)
-    chosen = answers.parts(document, key)
+    try:
+        chosen = answers.parts(document, key)
+    except (KeyError, TypeError) as lacking:
+        if not _rendered(pairing).is_file():
+            raise
+        message, place = (
+            f"is a plan of another release of stowplan: it has no {lacking}",
+            Location(str(_rendered(pairing))),
+        )
+        raise Refused([Diagnostic("P018", message, place, hint="render the pairing again")], unreadable=True) from None
     if not chosen:
         known = ", ".join(answers.PARTS)
         raise Refused(
@@ -77,7 +86,7 @@ def explain(
 
 def _document(pairing: str, profiles: Path | None) -> dict[str, Any]:
     """The plan's document: read where it was rendered, else made."""
-    rendered = Path(pairing) / "plan.yaml"
+    rendered = _rendered(pairing)
     if rendered.is_file():
         from stowplan.plan.document import read_plan
 
@@ -86,6 +95,11 @@ def _document(pairing: str, profiles: Path | None) -> dict[str, Any]:
     from stowplan.render.pairing import full_document
 
     return full_document(plan(find_pairing(pairing, load_catalog(profiles))))
+
+
+def _rendered(pairing: str) -> Path:
+    """Where the plan of a rendered folder of that name would be."""
+    return Path(pairing) / "plan.yaml"
 
 
 def _page(code: str) -> str:
