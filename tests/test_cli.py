@@ -509,7 +509,7 @@ def test_version_tells_the_tool_its_facts_and_its_schemas(run: Run) -> None:
     assert run("version").out.startswith(f"stowplan {__version__}\nfacts up to 2026-")
     data = run("version", "-o", "json").data
     assert data["stowplan"] == __version__
-    assert data["kubernetes"] == ["1.33", "1.35", "1.37"]
+    assert data["kubernetes"] == ["1.33", "1.34", "1.35", "1.36", "1.37"]
     assert len(data["facts"]["digest"]) == 12
 
 
