@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import yaml
-from conftest import MANIFESTS, ROOT, Files, Run, in_process_of_its_own
+from conftest import MANIFESTS, ROOT, Files, Run, in_process_of_its_own, pairing_text
 
 from stowplan import __version__
 from stowplan.catalog import Catalog
@@ -365,6 +365,14 @@ def test_a_rendered_plan_of_another_release_is_refused_at_its_file(run: Run, wri
     ended = run("explain", folder, "quantization")
     assert ended.code == 2
     assert "plan.yaml: error[P018]: is a plan of another release of stowplan: it has no 'kvCache'" in ended.err
+
+
+def test_a_draft_that_is_left_off_is_not_held_against_the_checkpoint(run: Run, write_files: Files) -> None:
+    """SGLang's draft for this checkpoint does not run on the chip, so the plan goes without it, and renders."""
+    spec = {"variant": "deepseek-v4-pro-0813", "server": "mi355x-8x", "useCase": "long-context", "engine": "sglang"}
+    folder = write_files({"p.yaml": pairing_text(**spec)})
+    ended = run("render", folder / "p.yaml", "--out", folder / "out")
+    assert (ended.code, ended.err.count("error")) == (0, 0)
 
 
 def test_explain_answers_one_key(run: Run) -> None:

@@ -58,6 +58,11 @@ class Running:
         """`vllm 0.26.0`."""
         return f"{self.name} {self.version}".rstrip()
 
+    @property
+    def speculates(self) -> bool:
+        """Whether the command drafts tokens at all: a checkpoint's draft module may be left unused."""
+        return any(flag.startswith("--speculative") for flag in self.command.flags)
+
     def size(self, field: str, default: int | None = 1) -> int | None:
         """A parallel size by the engine's own flag."""
         spelled = self.engine.fields.get(field)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
@@ -171,6 +172,8 @@ def known_weaknesses(item: Object, bundle: Bundle) -> Iterator[Found]:
 def _known(item: Object, bundle: Bundle, effect: Effect) -> Iterator[Found]:
     for run in running(item, bundle):
         contexts = run.contexts(bundle.catalog) if bundle.catalog else []
+        if not run.speculates:
+            contexts = [replace(context, draft="none") for context in contexts]
         told = [[reason.message for reason in known_bad(run.name, run.engine, c, effect)] for c in contexts]
         for message in _everywhere(told):
             yield Found(item, (*run.command.container.path, "image"), message)
