@@ -20,8 +20,10 @@ PAIRINGS = sorted(path.name for path in (MANIFESTS / "pairings").iterdir())
 SHELLS = {"/bin/bash": "bash", "/bin/sh": "sh"}
 STUB = """\
 #!/bin/bash
-{ printf '%s\\n' "$0" "$@"; } > "$RECORDS/$$.words"
 env > "$RECORDS/$$.env"
+printf '%s\\n' "$0" "$@" > "$RECORDS/$$.part"
+mv "$RECORDS/$$.part" "$RECORDS/$$.words" # whole, or not there: the script may end a process at any time
+until [ "$(find "$RECORDS" -name '*.words' | wc -l)" -ge "${STUB_COUNT:-1}" ]; do sleep 0.05; done
 exec sleep "${STUB_SECONDS:-0}"
 """
 
@@ -121,7 +123,7 @@ def test_each_rank_is_a_process_with_devices_port_and_rank_of_its_own(tmp_path: 
     for name in ("prefill", "decode"):
         planned = role(pairing, name)
         sizes, port = planned["parallelism"], planned["deployment"]["ports"]["http"]
-        ranks = started(workload(pairing, "StatefulSet", name), 0, tmp_path / name, STUB_SECONDS="1")
+        ranks = started(workload(pairing, "StatefulSet", name), 0, tmp_path / name, STUB_COUNT=str(sizes["dp"]))
         assert sorted(int(r["--data-parallel-rank"]) for r in ranks) == [*range(sizes["dp"])]
         assert sorted(int(r["--port"]) for r in ranks) == [*range(port, port + sizes["dp"])]
         devices = [d for r in ranks for d in r.env["ASCEND_RT_VISIBLE_DEVICES"].split(",")]
