@@ -21,9 +21,6 @@ TO_A_THOUSANDTH = (
 )
 """Published with rounding, and met to 0.1 % all the same."""
 
-UNSETTLED = ("canada-quant/DeepSeek-V4-Flash-NVFP4-FP8-MTP",)
-"""Published as 172 GB without saying of which kind: read as GiB it is 1.9 % more than the shapes give, as GB 5 % less."""
-
 CLASSES = {
     "deepseek-v4-flash": {
         "routed_experts": 147169738752,
@@ -66,9 +63,7 @@ def computed(catalog: Catalog, variant: str, checkpoint: Checkpoint) -> int:
 
 def allowed(checkpoint: Checkpoint) -> float:
     exact = checkpoint.size is not None and checkpoint.size.exact
-    if exact or checkpoint.id in TO_A_THOUSANDTH:
-        return 0.001
-    return 0.02 if checkpoint.id in UNSETTLED else 0.01
+    return 0.001 if exact or checkpoint.id in TO_A_THOUSANDTH else 0.01
 
 
 def test_shapes_reproduce_every_published_size(catalog: Catalog, in_summary: InSummary) -> None:
