@@ -12,7 +12,7 @@ from stowplan.check.advertised import FILE, read_advertised
 from stowplan.check.custom_resources.definitions import Definitions
 from stowplan.check.ignores import without_ignored
 from stowplan.check.kubernetes_schema import MINORS
-from stowplan.check.objects import Advertised, mapping
+from stowplan.check.objects import Advertised, Object, mapping
 from stowplan.check.profiles import check_profile
 from stowplan.check.quantization import is_quantization_file
 from stowplan.check.runner import check_bundle, is_plan, objects_of
@@ -24,6 +24,7 @@ from stowplan.profiles.kinds import API_VERSION
 _SUFFIXES = (".yaml", ".yml", ".json")
 _KUSTOMIZATION = "kustomization.yaml"
 _STDIN = "<stdin>"
+_NOT_APPLIED = (API_VERSION, "kustomize.config.k8s.io/")
 _NOT_READ = ("P001", "P002")
 """Missing, no permission, too large; text that is not YAML is a finding like any other."""
 
@@ -62,6 +63,22 @@ def check_paths(
     return found
 
 
+def applied_objects(paths: Iterable[str], stdin: BinaryIO) -> list[Object]:
+    """The objects below the paths that are applied to a cluster: no profiles, no plans, nothing that only kustomize reads.
+
+    Raises:
+        Refused: a path that cannot be read, or text that is not YAML.
+    """
+    found: list[Object] = []
+    for path in paths:
+        if path == "-":
+            documents = list(read_bytes(stdin.read(), _STDIN, scalar=kubernetes_scalar))
+        else:
+            documents = [d for file in _files(Path(path)) for d in read_file(file, scalar=kubernetes_scalar)]
+        found += objects_of(documents)
+    return [item for item in found if item.api_version and item.kind and not item.api_version.startswith(_NOT_APPLIED)]
+
+
 def _check_stdin(raw: bytes, against: _Against) -> list[Diagnostic]:
     try:
         documents = list(read_bytes(raw, _STDIN, scalar=kubernetes_scalar))
@@ -96,10 +113,17 @@ def _bundles(path: Path) -> dict[Path, list[Path]]:
     """Files by the folder of the kustomization above them, or by the given folder where there is none."""
     roots = {file.parent for file in path.rglob(_KUSTOMIZATION)}
     bundles: dict[Path, list[Path]] = {}
-    for file in sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and not _hidden(p, path)):
+    for file in _files(path):
         root = next((parent for parent in file.parents if parent in roots), path)
         bundles.setdefault(root, []).append(file)
     return bundles
+
+
+def _files(path: Path) -> list[Path]:
+    """Files of manifests below a folder, in order; a file is one of itself."""
+    if not path.is_dir():
+        return [path]
+    return sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and not _hidden(p, path))
 
 
 def _hidden(path: Path, root: Path) -> bool:

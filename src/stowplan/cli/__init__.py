@@ -13,6 +13,7 @@ import typer
 from stowplan.cli import (
     catalogue,
     checking,
+    clusters,
     comparing,
     explaining,
     function,
@@ -37,6 +38,7 @@ for module in (
     rendering,
     checking,
     comparing,
+    clusters,
     planning,
     explaining,
     function,

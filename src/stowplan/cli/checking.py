@@ -13,6 +13,17 @@ from stowplan.cli.session import ProfilesOption, load_catalog
 if TYPE_CHECKING:
     from stowplan.diagnostics import Report
 
+FormatOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT[=FILE]",
+        help="text (default), json, junit, sarif or github; with =FILE into a file. May be given again.",
+        show_default=False,
+    ),
+]
+StrictOption = Annotated[bool, typer.Option("--strict", help="Warnings and what could not be checked count as errors.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -42,18 +53,8 @@ def check(
             "--crds", help="Folder or file of CustomResourceDefinitions; may be given again.", show_default=False
         ),
     ] = None,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT[=FILE]",
-            help="text (default), json, junit, sarif or github; with =FILE into a file. May be given again.",
-            show_default=False,
-        ),
-    ] = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Warnings and what could not be checked count as errors.")
-    ] = False,
+    formats: FormatOption = None,
+    strict: StrictOption = False,
     select: Annotated[
         list[str] | None, typer.Option("--select", help="Only codes that begin so.", show_default=False)
     ] = None,
@@ -74,7 +75,7 @@ def check(
 ) -> int:
     """Check manifests (ours or anyone's) and profiles; exit 1 on errors."""
     from stowplan.check.tree import check_paths
-    from stowplan.cli.reports.outputs import outputs, write_reports
+    from stowplan.cli.reports.outputs import concluded, outputs
     from stowplan.diagnostics import Report
 
     asked = outputs(formats or ())
@@ -89,11 +90,7 @@ def check(
         return _written(report, write_baseline)
     if baseline is not None:
         report = _new(report, baseline)
-    write_reports(report, asked)
-    if not len(report) and any(output == ("text", None) for output in asked):
-        sys.stderr.write("no findings\n")
-    failing = {"error", "warning", "unchecked"} if strict else {"error"}
-    return int(any(d.severity in failing for d in report))
+    return concluded(report, asked, strict=strict)
 
 
 def _written(report: Report, path: Path) -> int:

@@ -59,6 +59,12 @@ class Unit(Model):
     devices_per_card: int
 
 
+class HostLabel(Sourced):
+    """What a node label says on such hosts, whoever writes it."""
+
+    values: Items[Text]
+
+
 class ServerSpec(Model):
     """One host: how many devices, how they are joined, what the host brings."""
 
@@ -78,3 +84,5 @@ class ServerSpec(Model):
     """GiB of the host's memory; the site's value goes before it."""
     nic: Fact[float]
     """Scale-out network of one device, Gbit/s."""
+    host_labels: dict[Text, HostLabel] = {}
+    """Node labels that tell such hosts from others, beside those by which device layers select them."""

@@ -61,3 +61,13 @@ def write_reports(report: Report, asked: Iterable[Output]) -> None:
         stream = io.StringIO()
         write(report, stream)
         replace_file(output.file, stream.getvalue())
+
+
+def concluded(report: Report, asked: Iterable[Output], *, strict: bool) -> int:
+    """Write the reports, and say so where there is nothing to report; the exit code that the findings make."""
+    asked = list(asked)
+    write_reports(report, asked)
+    if not len(report) and any(output == ("text", None) for output in asked):
+        sys.stderr.write("no findings\n")
+    failing = {"error", "warning", "unchecked"} if strict else {"error"}
+    return int(any(d.severity in failing for d in report))

@@ -1,0 +1,227 @@
+"""Nodes in; the servers of the catalogue that they are, with what is ambiguous, out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from kubernetes.utils.quantity import parse_quantity
+
+from stowplan.catalog import Catalog
+from stowplan.check.objects import mapping, sequence
+from stowplan.fit.units import GIB
+from stowplan.plan.device_layer import choose_layer
+
+_OWN = "stowplan.dev/"
+_SERVER = f"{_OWN}server"
+_ARCHITECTURE = "kubernetes.io/arch"
+_STATE = "node.kubernetes.io/"
+"""Prefix of the taints that come and go with a node's health."""
+_BESIDE = ("cpu", "memory", "pods", "ephemeral-storage", "attachable-volumes-", "hugepages-")
+
+
+class Identity(NamedTuple):
+    """What tells the hosts of a server from others."""
+
+    resources: Mapping[str, frozenset[str]]
+    """Extended resource to the device layers that advertise it there."""
+    labels: Mapping[str, frozenset[str]]
+    devices: int | None
+    architectures: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class Node:
+    """What one node says of itself."""
+
+    name: str
+    labels: Mapping[str, str]
+    capacity: Mapping[str, int]
+    """Extended resources, and memory in bytes."""
+    allocatable: Mapping[str, int]
+    taints: tuple[tuple[tuple[str, str], ...], ...]
+
+
+@dataclass
+class Hosts:
+    """Nodes that are the same to a plan."""
+
+    server: str | None
+    """None: ambiguous, or unknown."""
+    candidates: tuple[str, ...]
+    resource: str
+    devices: int
+    device_layers: tuple[str, ...]
+    """Those that advertise the resource there, the one that a pairing would take first: nodes do not tell which runs."""
+    architecture: str
+    host_memory_gib: int
+    others: tuple[str, ...]
+    """Further extended resources, for example of RDMA devices."""
+    taints: tuple[Mapping[str, str], ...]
+    notes: tuple[str, ...]
+    nodes: list[str] = field(default_factory=list)
+
+
+def discover(nodes: Iterable[Mapping[str, Any]], catalog: Catalog) -> list[Hosts]:
+    """Hosts by kind, those with devices; a node without any is left out."""
+    known = {name: _identity(name, catalog) for name in catalog.servers}
+    owned = {r for identity in known.values() for r in identity.resources}
+    listed = {key for identity in known.values() for key in identity.labels}
+    found: dict[str, Hosts] = {}
+    for data in nodes:
+        node = _node(data)
+        hosts = _hosts(node, known, owned, listed, catalog)
+        if hosts is not None:
+            same = repr(hosts)
+            found.setdefault(same, hosts).nodes.append(node.name)
+    return sorted(found.values(), key=lambda hosts: (hosts.server or "~", hosts.nodes))
+
+
+def _identity(name: str, catalog: Catalog) -> Identity:
+    server = catalog.servers[name]
+    resources: dict[str, set[str]] = {}
+    labels: dict[str, set[str]] = {key: {*said.values} for key, said in server.host_labels.items()}
+    for layer_name, layer in catalog.device_layers.items():
+        if name not in layer.servers:
+            continue
+        entry = layer.servers[name]
+        if layer.workload.claims is None:
+            resources.setdefault(entry.resource, set()).add(layer_name)
+        for key, value in entry.node_selector.items():
+            if not key.startswith(_OWN):
+                labels.setdefault(key, set()).add(value)
+    return Identity(
+        {key: frozenset(layers) for key, layers in resources.items()},
+        {key: frozenset(values) for key, values in labels.items()},
+        server.devices.value,
+        server.host_arch.value,
+    )
+
+
+def _node(data: Mapping[str, Any]) -> Node:
+    metadata, status = mapping(data.get("metadata")), mapping(data.get("status"))
+    given = (mapping(taint) for taint in sequence(mapping(data.get("spec")).get("taints")))
+    taints = (taint for taint in given if not str(taint.get("key")).startswith(_STATE))
+    return Node(
+        str(metadata.get("name")),
+        {str(key): str(value) for key, value in mapping(metadata.get("labels")).items()},
+        _amounts(status.get("capacity")),
+        _amounts(status.get("allocatable")),
+        tuple(tuple(sorted((str(k), str(v)) for k, v in taint.items() if k != "timeAdded")) for taint in taints),
+    )
+
+
+def _amounts(given: object) -> dict[str, int]:
+    return {str(key): int(parse_quantity(value)) for key, value in mapping(given).items()}
+
+
+def _hosts(
+    node: Node, known: Mapping[str, Identity], owned: set[str], listed: set[str], catalog: Catalog
+) -> Hosts | None:
+    extended = {key: count for key, count in node.capacity.items() if not key.startswith(_BESIDE) and count > 0}
+    resource = next((key for key in extended if key in owned), "")
+    labelled = sorted(name for name, identity in known.items() if _matches(node, identity))
+    if not resource:
+        if not labelled:
+            return None
+        notes = [
+            f"its labels say {_or(labelled)}, but it advertises no devices: its device plugin does not run, or its devices are asked for by claims"
+        ]
+        return _made(node, None, labelled, "", 0, (), extended, notes)
+    count = extended[resource]
+    fitting = [name for name, identity in known.items() if resource in identity.resources]
+    candidates, notes = _narrowed(node, resource, count, {name: known[name] for name in fitting}, listed)
+    chosen, why = _chosen(candidates, catalog)
+    said = node.labels.get(_SERVER)
+    if said is not None and said in candidates:
+        chosen, why = said, []
+    elif said is not None:
+        notes.append(f"its label {_SERVER} says {said}, which it does not look like")
+    free = node.allocatable.get(resource, 0)
+    if free < count:
+        notes.append(f"{count - free} of its {count} devices are unhealthy or withheld")
+    layers = _layers(chosen, resource, known, catalog) if chosen else ()
+    others = sorted(extended.keys() - {resource})
+    notes += [f"it advertises {key} too" for key in others]
+    return _made(node, chosen, candidates, resource, count, layers, others, [*notes, *why])
+
+
+def _made(
+    node: Node,
+    chosen: str | None,
+    candidates: Sequence[str],
+    resource: str,
+    count: int,
+    layers: tuple[str, ...],
+    others: Iterable[str],
+    notes: Sequence[str],
+) -> Hosts:
+    return Hosts(
+        chosen,
+        tuple(candidates),
+        resource,
+        count,
+        layers,
+        node.labels.get(_ARCHITECTURE, ""),
+        node.capacity.get("memory", 0) // GIB,
+        tuple(sorted(others)),
+        tuple(dict(taint) for taint in node.taints),
+        tuple(notes),
+    )
+
+
+def _matches(node: Node, identity: Identity) -> bool:
+    """Whether some label says that it is this server, and none that it is another."""
+    said = [node.labels[key] in values for key, values in identity.labels.items() if key in node.labels]
+    return bool(said) and all(said)
+
+
+def _narrowed(
+    node: Node, resource: str, count: int, known: Mapping[str, Identity], listed: set[str]
+) -> tuple[list[str], list[str]]:
+    """Servers that a node with these devices can be, and what does not agree.
+
+    A condition that no server meets is told and passed over: a catalogue is never complete.
+    """
+    told = {key: node.labels[key] for key in sorted(listed) if key in node.labels}
+    left, notes, named = dict(known), list[str](), dict[str, str]()
+    for key, value in told.items():
+        if any(value in i.labels.get(key, ()) for i in known.values()):
+            named[key] = value
+            left = {name: i for name, i in left.items() if value in i.labels.get(key, (value,))} or left
+        else:
+            notes.append(f"no such server of the catalogue has the label {key}={value}")
+    agreeing = {name: sum(key in i.labels for key in named) for name, i in left.items()}
+    left = {name: i for name, i in left.items() if agreeing[name] == max(agreeing.values())}
+    counted = {name: i for name, i in left.items() if i.devices in (None, count)}
+    if left and not counted:
+        notes.append(f"the catalogue has no hosts with {count} {resource} among {_or(sorted(left))}")
+    left = counted or left
+    arch = node.labels.get(_ARCHITECTURE)
+    built = {name: i for name, i in left.items() if arch is None or i.architectures is None or arch in i.architectures}
+    if left.keys() - built.keys():
+        notes.append(f"hosts of {_or(sorted(left.keys() - built.keys()))} are not documented as {arch}")
+    return sorted(built or left), notes
+
+
+def _chosen(candidates: Sequence[str], catalog: Catalog) -> tuple[str | None, list[str]]:
+    """The one candidate, or of several with the same chip the one with the smallest scale-up domain."""
+    if not candidates[1:]:
+        return next(iter(candidates), None), []
+    specs = {name: catalog.servers[name] for name in candidates}
+    alike = {(s.chip, s.devices.value, s.mesh.value) for s in specs.values()}
+    domains = {name: s.scale_up_domain.value for name, s in specs.items()}
+    if len(alike) > 1 or None in domains.values() or len({*domains.values()}) < len(domains):
+        return None, [f"it may be {_or(candidates)}: label it {_SERVER}=NAME"]
+    least, *rest = sorted(candidates, key=lambda name: domains[name] or 0)
+    return least, [f"it may be part of {_or(rest)} as well: a node does not tell which devices its links reach"]
+
+
+def _layers(server: str, resource: str, known: Mapping[str, Identity], catalog: Catalog) -> tuple[str, ...]:
+    usual = choose_layer(catalog, catalog.sites["default"], server, None)
+    return tuple(sorted(known[server].resources[resource], key=lambda name: (not usual or name != usual.name, name)))
+
+
+def _or(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
