@@ -79,7 +79,7 @@ def discover(
 
     catalog = load_catalog(profiles)
     server = connect(context)
-    found = discover(server.nodes(), catalog)
+    found = discover(server.nodes(), server.resource_slices(), catalog)
     if site is not None:
         sys.stdout.write(_site(site, found, server.minor, catalog))
     elif output.is_data:

@@ -25,7 +25,7 @@ class Identity(NamedTuple):
     """What tells the hosts of a server from others."""
 
     resources: Mapping[str, frozenset[str]]
-    """Extended resource to the device layers that advertise it there."""
+    """Extended resource, or driver of devices by claims, to the device layers that advertise it there."""
     labels: Mapping[str, frozenset[str]]
     devices: int | None
     architectures: tuple[str, ...] | None
@@ -38,7 +38,7 @@ class Node:
     name: str
     labels: Mapping[str, str]
     capacity: Mapping[str, int]
-    """Extended resources, and memory in bytes."""
+    """Extended resources, devices by driver, and memory in bytes."""
     allocatable: Mapping[str, int]
     taints: tuple[tuple[tuple[str, str], ...], ...]
 
@@ -63,14 +63,18 @@ class Hosts:
     nodes: list[str] = field(default_factory=list)
 
 
-def discover(nodes: Iterable[Mapping[str, Any]], catalog: Catalog) -> list[Hosts]:
-    """Hosts by kind, those with devices; a node without any is left out."""
+def discover(nodes: Iterable[Mapping[str, Any]], slices: Iterable[Mapping[str, Any]], catalog: Catalog) -> list[Hosts]:
+    """Hosts by kind, those with devices; a node without any is left out.
+
+    Devices are counted by extended resource, and by driver where ResourceSlices hand them out.
+    """
     known = {name: _identity(name, catalog) for name in catalog.servers}
     owned = {r for identity in known.values() for r in identity.resources}
     listed = {key for identity in known.values() for key in identity.labels}
+    claimed = _claimed(slices)
     found: dict[str, Hosts] = {}
     for data in nodes:
-        node = _node(data)
+        node = _node(data, claimed)
         hosts = _hosts(node, known, owned, listed, catalog)
         if hosts is not None:
             same = repr(hosts)
@@ -86,8 +90,7 @@ def _identity(name: str, catalog: Catalog) -> Identity:
         if name not in layer.servers:
             continue
         entry = layer.servers[name]
-        if layer.workload.claims is None:
-            resources.setdefault(entry.resource, set()).add(layer_name)
+        resources.setdefault(entry.resource, set()).add(layer_name)
         for key, value in entry.node_selector.items():
             if not key.startswith(_OWN):
                 labels.setdefault(key, set()).add(value)
@@ -99,15 +102,33 @@ def _identity(name: str, catalog: Catalog) -> Identity:
     )
 
 
-def _node(data: Mapping[str, Any]) -> Node:
+def _claimed(slices: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
+    """Node to driver to devices, of the newest generation of each pool."""
+    pools: dict[tuple[str, str, str], dict[int, int]] = {}
+    for data in slices:
+        spec = mapping(data.get("spec"))
+        pool = mapping(spec.get("pool"))
+        key = (str(spec.get("nodeName")), str(spec.get("driver")), str(pool.get("name")))
+        held = pools.setdefault(key, {})
+        generation = int(pool.get("generation") or 0)
+        held[generation] = held.get(generation, 0) + len(sequence(spec.get("devices")))
+    found: dict[str, dict[str, int]] = {}
+    for (node, driver, _), generations in pools.items():
+        drivers = found.setdefault(node, {})
+        drivers[driver] = drivers.get(driver, 0) + generations[max(generations)]
+    return found
+
+
+def _node(data: Mapping[str, Any], claimed: Mapping[str, Mapping[str, int]]) -> Node:
     metadata, status = mapping(data.get("metadata")), mapping(data.get("status"))
+    by_claims = claimed.get(str(metadata.get("name")), {})
     given = (mapping(taint) for taint in sequence(mapping(data.get("spec")).get("taints")))
     taints = (taint for taint in given if not str(taint.get("key")).startswith(_STATE))
     return Node(
         str(metadata.get("name")),
         {str(key): str(value) for key, value in mapping(metadata.get("labels")).items()},
-        _amounts(status.get("capacity")),
-        _amounts(status.get("allocatable")),
+        {**_amounts(status.get("capacity")), **by_claims},
+        {**_amounts(status.get("allocatable")), **by_claims},
         tuple(tuple(sorted((str(k), str(v)) for k, v in taint.items() if k != "timeAdded")) for taint in taints),
     )
 
@@ -126,7 +147,7 @@ def _hosts(
         if not labelled:
             return None
         notes = [
-            f"its labels say {_or(labelled)}, but it advertises no devices: its device plugin does not run, or its devices are asked for by claims"
+            f"its labels say {_or(labelled)}, but it advertises no devices: neither a device plugin nor a driver runs there"
         ]
         return _made(node, None, labelled, "", 0, (), extended, notes)
     count = extended[resource]

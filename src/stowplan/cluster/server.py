@@ -34,6 +34,8 @@ _RETRIES = urllib3.Retry(
 """A dry run changes nothing, so that it may be asked again when the server is busy."""
 _DENIED = (401, 403)
 _DONE = range(200, 300)
+_CLAIM_VERSIONS = ("v1", "v1beta2", "v1beta1")
+"""Of claims, the newest first: Kubernetes 1.33 serves no other than the last two."""
 
 
 class Answer(NamedTuple):
@@ -111,12 +113,24 @@ class Server:
         Raises:
             Refused: the user may not list them.
         """
+        return self._listed("/api/v1/nodes", "its nodes")
+
+    def resource_slices(self) -> list[Mapping[str, Any]]:
+        """What drivers hand out by claims; nothing where the server has no such kind, or does not show it to the user."""
+        found = (self.resource(f"resource.k8s.io/{version}", "ResourceSlice") for version in _CLAIM_VERSIONS)
+        served = next(filter(None, found), None)
+        try:
+            return list(self._listed(served.path(), "what is claimed")) if served else []
+        except Refused:
+            return []
+
+    def _listed(self, path: str, what: str) -> Iterator[Mapping[str, Any]]:
         token: str | None = ""
         while token is not None:
-            answer = self._ask("get", "/api/v1/nodes", **({"_continue": token} if token else {}))
+            answer = self._ask("get", path, **({"_continue": token} if token else {}))
             if not answer.accepted:
-                raise unreachable(f"does not list its nodes: {answer.message}")
-            yield from (node for node in sequence(answer.body.get("items")) if isinstance(node, Mapping))
+                raise unreachable(f"does not list {what}: {answer.message}")
+            yield from (item for item in sequence(answer.body.get("items")) if isinstance(item, Mapping))
             token = mapping(answer.body.get("metadata")).get("continue") or None
 
     def _path(self, item: Object, resource: Resource) -> str:
