@@ -309,3 +309,42 @@ def test_workers_beside_a_head_leave_the_hosts_open(catalog: Catalog) -> None:
     assert [d.code for d in domain(f"{kind}{spec}\n", catalog)] == ["D150", "D160"]
     workers = f"{kind}{spec}\n  workerGroupSpecs: [{{replicas: 1}}]\n"
     assert [d.code for d in domain(workers, catalog)] == ["D160"]
+
+
+_ASKING = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: engine, namespace: serving}}
+spec:
+  replicas: 2
+  selector: {{matchLabels: {{app: engine}}}}
+  template:
+    metadata:
+      labels: {{app: engine}}
+      annotations: {annotations}
+    spec:
+{named}      containers:
+        - name: engine
+          image: registry.example.com/engine:1.0
+          resources: {{limits: {{{resource}: "16"}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("named", "resource", "annotations", "expected"),
+    [
+        ("", "huawei.com/Ascend910C", "{}", {"D125": "warning"}),
+        ("      runtimeClassName: ascend\n", "huawei.com/Ascend910C", "{}", {}),
+        ("      schedulerName: hami-scheduler\n", "huawei.com/Ascend910C", "{}", {"D124": "error"}),
+        ("      schedulerName: volcano\n", "huawei.com/Ascend910C", "{}", {"D124": "error"}),
+        ("      schedulerName: volcano\n", "huawei.com/Ascend910", "{sp-block: '32'}", {}),
+        ("      schedulerName: volcano\n", "huawei.com/Ascend910", "{sp-block: '48'}", {"D126": "error"}),
+    ],
+)
+def test_what_a_webhook_or_a_gang_completes_is_no_fault(
+    named: str, resource: str, annotations: str, expected: dict[str, str], catalog: Catalog
+) -> None:
+    text = _ASKING.format(named=named, resource=resource, annotations=annotations)
+    documents = read_bytes(text.encode(), "engine.yaml", scalar=kubernetes_scalar)
+    found = check_bundle(documents, "1.36", None, catalog)
+    assert {d.code: d.severity for d in found if d.code in ("D124", "D125", "D126")} == expected

@@ -181,6 +181,8 @@ class Workload(Model):
 
     scheduler_name: str = ""
     runtime_class: str = ""
+    completes_pods: bool = False
+    """Its admission webhook names the scheduler, and where so configured the runtime class, in pods that name none."""
     tolerations: Items[dict[str, str]] = ()
     hide_devices: dict[str, str] = {}
     """Variables that keep devices out of a container of the same image that asks for none."""

@@ -77,6 +77,12 @@ class Asked(NamedTuple):
         return str(self.pod.spec.get("schedulerName") or "default-scheduler")
 
     @property
+    def replicas(self) -> int:
+        """Pods of an object whose pods a gang scheduler may place together; 1 where it has no such number."""
+        count = self.item.spec.get("replicas") if self.item.kind in ("Deployment", "StatefulSet") else 1
+        return count if isinstance(count, int) else 1
+
+    @property
     def hosts(self) -> int:
         """Pods of its group."""
         path = (

@@ -8,6 +8,8 @@ from stowplan.check.domain._asking import HAMI, POLICIES, SERVER, asked_for, exa
 from stowplan.check.objects import Bundle, Object, mapping, sequence
 from stowplan.check.registry import Found, check
 
+_DEFAULT = "default-scheduler"
+
 
 @check(
     "D122",
@@ -64,15 +66,17 @@ def devices_from_annotation(item: Object, bundle: Bundle) -> Iterator[Found]:
     "D124",
     level="domain",
     reason="Devices of this name are given by the layer's scheduler and handed over by its runtime class: without either the pod is Pending or sees no device.",
-    source="Project-HAMi/ascend-device-plugin v1.4.0, README.md and issue 1042.",
+    source="Project-HAMi/ascend-device-plugin v1.4.0, README.md and issue 1042; what the webhook fills in: Project-HAMi/HAMi@4707fb0 pkg/scheduler/webhook.go.",
     bad=example_pod(**{**HAMI, "extra": ""}),
     good=example_pod(**HAMI),
 )
 def runtime_of_layer(item: Object, bundle: Bundle) -> Iterator[Found]:
-    """A pod carries scheduler and runtime class of a layer that needs both."""
+    """A pod carries scheduler and runtime class of a layer that needs both, unless it leaves both to the layer's webhook."""
     for asked in asked_for(item, bundle):
         layers = layers_of(asked, bundle)
         if not layers or not all(x.workload.scheduler_name and x.workload.runtime_class for x in layers.values()):
+            continue
+        if asked.scheduler == _DEFAULT and any(x.workload.completes_pods for x in layers.values()):
             continue
         wanted = {(x.workload.scheduler_name, x.workload.runtime_class) for x in layers.values()}
         if (asked.scheduler, asked.pod.spec.get("runtimeClassName")) not in wanted:
@@ -110,7 +114,7 @@ def runtime_class(item: Object, bundle: Bundle) -> Iterator[Found]:
     for asked in asked_for(item, bundle):
         layers = [x for x in layers_of(asked, bundle).values() if not x.managed]
         classes = {x.workload.runtime_class for x in layers}
-        own = any(x.workload.scheduler_name for x in layers)
+        own = any(x.workload.scheduler_name for x in layers) and asked.scheduler != _DEFAULT
         if layers and not own and "" not in classes and asked.pod.spec.get("runtimeClassName") not in classes:
             names = " or ".join(sorted(classes))
             message = f"asks for {asked.resource} without runtimeClassName {names}"
@@ -133,9 +137,11 @@ def block_of_group(item: Object, bundle: Bundle) -> Iterator[Found]:
             value = mapping(asked.pod.metadata.get("annotations")).get(key) if key else None
             if value is None or not asked.number:
                 continue
-            total, block = asked.number * asked.hosts, int(value) if str(value).isdigit() else 0
-            if not block or block % asked.number or total % block:
-                message = f"{key} is {value}; the group has {asked.hosts} pods of {asked.number} devices"
+            block = int(value) if str(value).isdigit() else 0
+            totals = {asked.number * asked.hosts, asked.number * asked.replicas}
+            if not block or block % asked.number or all(total % block for total in totals):
+                pods = max(asked.hosts, asked.replicas)
+                message = f"{key} is {value}; the group has {pods} pods of {asked.number} devices"
                 yield Found(item, (*asked.pod.metadata_path, "annotations", key), message)
 
 
