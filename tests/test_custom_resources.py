@@ -38,6 +38,12 @@ properties:
   note: {type: string, nullable: true}
   port: {x-kubernetes-int-or-string: true, anyOf: [{type: integer}, {type: string}]}
   free: {type: object, x-kubernetes-preserve-unknown-fields: true}
+  anything: {x-kubernetes-preserve-unknown-fields: true}
+  named: {type: object, additionalProperties: true}
+  half:
+    type: array
+    x-kubernetes-preserve-unknown-fields: true
+    items: {type: object, properties: {known: {type: object, properties: {a: {type: string}}}}}
   template: {type: object, x-kubernetes-embedded-resource: true, x-kubernetes-preserve-unknown-fields: true}
   every: {type: string, format: duration}
   empty: {type: object}
@@ -100,6 +106,7 @@ def judged(spec: str, version: str = "v1", more: str = "") -> list[Diagnostic]:
         "{replicas: 1}",
         "{replicas: 1, most: 2, size: 2Gi, level: null, note: null}",  # null of a field that takes none is dropped, then defaulted
         "{replicas: 8, port: http, free: {a: {b: 1}}, every: 1h30m}",
+        "{replicas: 1, anything: [{a: {b: 1}}], named: {a: 1}, half: [{a: {b: 1}, known: {a: b}}]}",
         "{replicas: 1, port: 80, template: {apiVersion: v1, kind: Pod, metadata: {name: x}, anything: 1}}",
         "{replicas: 1, tags: [a, b], doors: [{port: 80}, {port: 80, protocol: UDP}]}",
         "{replicas: 1, doors: [{port: 1, in: x}]}",
@@ -114,6 +121,8 @@ def test_what_the_server_takes_is_taken(spec: str) -> None:
     [
         ("{replicas: 1, replica: 2}", "M004", "unknown field 'replica'"),
         ("{replicas: 1, empty: {a: 1}}", "M004", "unknown field 'a'"),
+        ("{replicas: 1, named: {a: {b: 1}}}", "M004", "unknown field 'b'"),
+        ("{replicas: 1, half: [{known: {b: 1}}]}", "M004", "unknown field 'b'"),
         ("{replicas: 1, doors: [{port: 80, name: x}]}", "M004", "unknown field 'name'"),
         ("{most: 1}", "M004", "the field 'replicas' is missing"),
         ("{replicas: null}", "M004", "the field 'replicas' is missing"),

@@ -16,12 +16,16 @@ Schema = Mapping[str, Any]
 
 
 def unknown_fields(
-    value: object, schema: Schema, path: Path = (), *, resource: bool = True
+    value: object, schema: Schema, path: Path = (), *, resource: bool = True, kept: bool = False
 ) -> Iterator[tuple[Path, list[str]]]:
-    """Fields that the schema does not have, each with the names that it has there; a strict server refuses them."""
+    """Fields that the schema does not have, each with the names that it has there; a strict server refuses them.
+
+    `kept`: the list around the value keeps unknown fields, and so do its items, but nothing that the schema describes.
+    """
+    kept = kept or schema.get(_PRESERVE) is True
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from unknown_fields(item, mapping(schema.get("items")), (*path, index), resource=False)
+            yield from unknown_fields(item, mapping(schema.get("items")), (*path, index), resource=False, kept=kept)
     if not isinstance(value, Mapping):
         return
     envelope = _ENVELOPE if resource or schema.get(EMBEDDED) is True else ()
@@ -31,9 +35,9 @@ def unknown_fields(
             continue
         if name in known:
             yield from unknown_fields(item, mapping(known[name]), (*path, name), resource=False)
-        elif isinstance(others, Mapping):
-            yield from unknown_fields(item, others, (*path, name), resource=False)
-        elif others is not True and schema.get(_PRESERVE) is not True:
+        elif others is True or isinstance(others, Mapping):
+            yield from unknown_fields(item, mapping(others), (*path, name), resource=False)
+        elif not kept:
             yield (*path, name), [*known, *envelope]
 
 
