@@ -64,14 +64,15 @@ def catalog() -> Catalog:
 @pytest.fixture(autouse=True, scope="session")
 def shipped_profiles_are_read_once() -> Iterator[None]:
     """Every command of these tests makes a catalogue of its own; what it reads of the shipped files is the same bytes."""
-    shipped, read, kept = resources.folder("profiles"), Shelf._read, dict[Path, Entry[Any]]()
+    shipped, read, kept = resources.folder("profiles"), Shelf._read, dict[tuple[Path, Path], Entry[Any]]()
 
     def once(shelf: Shelf[Any], name: str, path: Path) -> Entry[Any]:
-        if shipped not in path.parents:
+        key = path, path.absolute()  # messages name the path as it was given, which may begin in the current folder
+        if shipped not in key[1].parents:
             return read(shelf, name, path)
-        if path not in kept:
-            kept[path] = read(shelf, name, path)
-        return kept[path]
+        if key not in kept:
+            kept[key] = read(shelf, name, path)
+        return kept[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Shelf, "_read", once)
