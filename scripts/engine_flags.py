@@ -823,11 +823,17 @@ def merge(releases: Sequence[Release]) -> dict[str, Row]:
     return {name: _row(name, ordered) for name in names}
 
 
+def bounds(versions: Sequence[str], known: Sequence[int]) -> str:
+    """The range from the first to the last place at which a name is known; empty: all versions."""
+    first, last = known[0], known[-1]
+    found = [f">={versions[first]}"] if first else []
+    found += [f"<{versions[last + 1]}"] if last + 1 < len(versions) else []
+    return ",".join(found)
+
+
 def _row(name: str, ordered: Sequence[Release]) -> Row:
     known = [i for i, release in enumerate(ordered) if name in release.flags]
     first, last = known[0], known[-1]
-    bounds = [f">={ordered[first].version}"] if first else []
-    bounds += [f"<{ordered[last + 1].version}"] if last + 1 < len(ordered) else []
     every = [ordered[i].flags[name] for i in known]
     remarks = []
     if len(known) <= last - first:
@@ -840,7 +846,7 @@ def _row(name: str, ordered: Sequence[Release]) -> Row:
         remarks.append("choices differ")
     choices = _ordered({c for flag in every for c in flag.choices})
     shown = choices if all(flag.choices for flag in every) else ()
-    return Row(Flag(every[-1].type, shown), ",".join(bounds), tuple(remarks))
+    return Row(Flag(every[-1].type, shown), bounds([release.version for release in ordered], known), tuple(remarks))
 
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")

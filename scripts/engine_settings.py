@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from engine_flags import fetch, version_key
+from engine_flags import bounds, fetch, version_key
 
 PACKAGE = "vllm-ascend"
 FOLDER = "vllm_ascend/"
@@ -130,10 +130,7 @@ def read_release(version: str, source: Path | None) -> Release:
 def ranges(releases: Sequence[Release], name: str, part: str) -> str:
     """Versions that know a name; empty: all that were read."""
     known = [i for i, release in enumerate(releases) if name in getattr(release, part)]
-    first, last = known[0], known[-1]
-    bounds = [f">={releases[first].version}"] if first else []
-    bounds += [f"<{releases[last + 1].version}"] if last + 1 < len(releases) else []
-    return ",".join(bounds)
+    return bounds([release.version for release in releases], known)
 
 
 def to_yaml(releases: Sequence[Release]) -> str:

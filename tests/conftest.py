@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -27,6 +28,12 @@ MANIFESTS = ROOT / "manifests"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-manifests", action="store_true", help="Rewrite manifests/ from profiles/pairings.")
     parser.addoption("--update-error-pages", action="store_true", help="Rewrite the answers in tests/errors.")
+
+
+def pytest_collection_finish() -> None:
+    """The tests and the modules stay to the end: collecting garbage looks only at what came after, and less often."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 IN_SUMMARY = "in summary"
@@ -64,14 +71,15 @@ def catalog() -> Catalog:
 @pytest.fixture(autouse=True, scope="session")
 def shipped_profiles_are_read_once() -> Iterator[None]:
     """Every command of these tests makes a catalogue of its own; what it reads of the shipped files is the same bytes."""
-    shipped, read, kept = resources.folder("profiles"), Shelf._read, dict[Path, Entry[Any]]()
+    shipped, read, kept = resources.folder("profiles"), Shelf._read, dict[tuple[Path, Path], Entry[Any]]()
 
     def once(shelf: Shelf[Any], name: str, path: Path) -> Entry[Any]:
-        if shipped not in path.parents:
+        key = path, path.absolute()  # messages name the path as it was given, which may begin in the current folder
+        if shipped not in key[1].parents:
             return read(shelf, name, path)
-        if path not in kept:
-            kept[path] = read(shelf, name, path)
-        return kept[path]
+        if key not in kept:
+            kept[key] = read(shelf, name, path)
+        return kept[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Shelf, "_read", once)

@@ -166,6 +166,7 @@ class Machine:
         for name in ("bin", "dev/dri", "etc", "sys", "ascend", "meeting", "preflight"):
             (folder / name).mkdir(parents=True)
         (folder / "bin/python3").symlink_to(sys.executable)
+        (folder / "pyvenv.cfg").write_text(f"home = {Path(sys.base_prefix) / 'bin'}\n")  # nothing else is installed
         getattr(self, layer.replace("-", "_"))(self.host.devices)
 
     def program(self, name: str, text: str) -> None:

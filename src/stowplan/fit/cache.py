@@ -9,6 +9,7 @@ from functools import lru_cache
 from math import ceil
 
 from stowplan.fit.expression import evaluate
+from stowplan.fit.held import Held
 from stowplan.fit.weights import layer_ratios, layer_set
 from stowplan.profiles.variant import Architecture, Draft
 
@@ -71,7 +72,7 @@ class Cache:
 
 
 @lru_cache(maxsize=256)
-def _cache(architecture: _Held, main: str, index: str, draft: Draft | None) -> Cache:
+def _cache(architecture: Held[Architecture], main: str, index: str, draft: Draft | None) -> Cache:
     spec, arch = architecture.value.kv, architecture.value
     ratios = layer_ratios(arch)
     layers = evaluate("layers", arch.numbers)
@@ -96,19 +97,6 @@ def _cache(architecture: _Held, main: str, index: str, draft: Draft | None) -> C
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
-    """An architecture as a cache key: by identity, as its file is frozen."""
-
-    value: Architecture
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held) and other.value is self.value
-
-
 def cache(architecture: Architecture, *, main: str, index: str, draft: Draft | None) -> Cache:
     """The KV layout with these cache formats; `draft` is the module that runs, if any."""
-    return _cache(_Held(architecture), main, index, draft)
+    return _cache(Held(architecture), main, index, draft)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from stowplan.fit.expression import evaluate
+from stowplan.fit.held import Held
 from stowplan.fit.weights import layer_set
 from stowplan.profiles.variant import Architecture, Block, Draft, Stack, Storage, Tensor
 
@@ -141,24 +142,10 @@ def _of_tensor(
 
 
 @lru_cache(maxsize=32)
-def _modules(key: _Key) -> Modules:
-    return Modules(key.architecture, key.draft)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Key:
-    """Hashable by identity: an architecture is one frozen file."""
-
-    architecture: Architecture
-    draft: Draft | None
-
-    def __hash__(self) -> int:
-        return hash((id(self.architecture), self.draft))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and (self.architecture is other.architecture, self.draft) == (True, other.draft)
+def _modules(architecture: Held[Architecture], draft: Draft | None) -> Modules:
+    return Modules(architecture.value, draft)
 
 
 def modules(architecture: Architecture, draft: Draft | None) -> Modules:
     """Every module of an architecture; computed once."""
-    return _modules(_Key(architecture, draft))
+    return _modules(Held(architecture), draft)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from math import ceil, prod
 
 from stowplan.fit.expression import evaluate
+from stowplan.fit.held import Held
 from stowplan.fit.storage import tensor_bytes
 from stowplan.fit.units import GIB
 from stowplan.profiles.recipe import Layout
@@ -134,34 +135,16 @@ def _fullest_stage(device: Mapping[str, Share]) -> Mapping[str, Share]:
 
 
 @lru_cache(maxsize=256)
-def _weights(key: _Key) -> Weights:
-    groups = tuple(_groups(key.architecture, key.checkpoint, key.draft, dict(key.loaded)))
+def _weights(
+    held: Held[Architecture], checkpoint: Held[Checkpoint], draft: Draft | None, loaded: tuple[tuple[str, str], ...]
+) -> Weights:
+    architecture = held.value
+    groups = tuple(_groups(architecture, checkpoint.value, draft, dict(loaded)))
     by_split: Counter[tuple[str, Split]] = Counter()
     for group in groups:
         by_split["draft" if group.draft else group.tensor_class, group.split] += group.bytes
-    numbers = key.architecture.numbers
+    numbers = architecture.numbers
     return Weights(groups, dict(by_split), numbers["experts"], evaluate("layers", numbers))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Key:
-    """Hashable by identity of the architecture and the checkpoint's id: both are frozen files."""
-
-    architecture: Architecture
-    checkpoint: Checkpoint
-    draft: Draft | None
-    loaded: tuple[tuple[str, str], ...]
-
-    def __hash__(self) -> int:
-        return hash((id(self.architecture), self.checkpoint.id, self.draft, self.loaded))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and (
-            other.architecture,
-            other.checkpoint,
-            other.draft,
-            other.loaded,
-        ) == (self.architecture, self.checkpoint, self.draft, self.loaded)
 
 
 def weights(
@@ -174,7 +157,7 @@ def weights(
 
     `loaded` says which tensors (by class and part) an engine expands to which storage when it loads them.
     """
-    return _weights(_Key(architecture, checkpoint, draft, tuple(sorted((loaded or {}).items()))))
+    return _weights(Held(architecture), Held(checkpoint), draft, tuple(sorted((loaded or {}).items())))
 
 
 def layer_ratios(architecture: Architecture) -> tuple[int, ...]:

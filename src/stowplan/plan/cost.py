@@ -24,7 +24,7 @@ def cost(pairing: Pairing, bands: Estimate) -> dict[str, Any]:
     if price is not None:
         use_case = pairing.use_case
         each = [price / _SECONDS / rate * _MILLION for rate in rates]
-        share = use_case.output_tokens.mean / (use_case.input_tokens.mean + use_case.output_tokens.mean)
+        share = use_case.output_tokens.mean / use_case.mean_request
         found["costPerMillionOutputTokens"] = [round(value, 4) for value in each]
         found["costPerMillionTokens"] = [round(value * share, 4) for value in each]
         found["currency"] = pairing.site.currency

@@ -11,7 +11,6 @@ from stowplan.fit.units import GIB
 from stowplan.fit.weights import weights
 from stowplan.plan.aggregated import SERVER
 from stowplan.plan.claims import claim_names
-from stowplan.plan.disaggregated import transfer
 from stowplan.plan.document import checkpoint_bytes, image, revision
 from stowplan.plan.model import Candidate, Layer, Plan, Role
 from stowplan.plan.processes import processes
@@ -77,10 +76,9 @@ def _deployment(plan: Plan, chosen: Candidate, role: Role) -> dict[str, Any]:
     if plan.layer is None:
         raise ValueError("a chosen layout has a device layer")
     container, endpoint, layer = engine.container, engine.endpoint, plan.layer
-    apart = len(chosen.roles) > 1
-    handed = transfer(plan.pairing, stack) if apart else None
+    apart, handed = len(chosen.roles) > 1, stack.transfer
     grouped, joined, name = placement.nodes > 1, placement.nodes > 1 or apart, role_name(plan.pairing.name, role.name)
-    run = processes(plan, stack, role)
+    run = processes(stack, role)
     rdma = site.network.rdma_resource if grouped or (handed and handed.rdma) else ""
     reasons = privileges(container, layer, joined=joined, rdma=bool(rdma))
     pinned = revision(plan, chosen)

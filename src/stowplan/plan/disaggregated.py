@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from math import ceil
 from typing import Any
 
 from stowplan.estimate import Pair, estimate_pair
-from stowplan.pairing import ROLES, Pairing
+from stowplan.pairing import ROLES
 from stowplan.plan.choice import rank
 from stowplan.plan.evaluate import Evaluator
 from stowplan.plan.layouts import Placement, placements
-from stowplan.plan.model import Candidate, Recipe, Role, Stack
+from stowplan.plan.model import Candidate, Recipe, Role
 from stowplan.plan.settings import Key, Origin, pin_path
 from stowplan.profiles.engine import Transfer
-from stowplan.versions import in_range
 
 PREFILL, DECODE = ROLES["disaggregated"]
-
-
-def transfer(pairing: Pairing, stack: Stack) -> Transfer | None:
-    """How the stack's engine hands caches from prefill to decode on the pairing's chip; None: nothing documents it."""
-    families, version = {*pairing.chip.families}, stack.version.version
-    fitting = (t for t in stack.engine.transfers if families & {*t.chip_families})
-    return next((t for t in fitting if in_range(version, t.versions)), None)
 
 
 def _nearest(roles: Sequence[Role]) -> Role:
@@ -71,11 +62,6 @@ class PairSearcher:
             self._placed[key] = self.evaluator.of(name).place(placement, recipe)
         return self._placed[key]
 
-    @cached_property
-    def handed(self) -> Transfer | None:
-        """How the stack hands caches on."""
-        return transfer(self.evaluator.pairing, self.evaluator.stack)
-
     @property
     def _host(self) -> int:
         return self.evaluator.layer.devices_of(self.evaluator.pairing.server)
@@ -115,7 +101,7 @@ class PairSearcher:
 
     def _pair(self, prefill: Role, decode: Role, nodes: int, recipe: Recipe | None = None) -> Candidate:
         evaluator, roles = self.evaluator, (prefill, decode)
-        carried = decode.carried(evaluator.mean_request)
+        carried = decode.carried(evaluator.pairing.use_case.mean_request)
         bands = None
         if not (prefill.reasons or decode.reasons):
             one, other = evaluator.of(PREFILL), evaluator.of(DECODE)
@@ -127,11 +113,12 @@ class PairSearcher:
 
     def _told(self, role: Role, roles: Sequence[Role]) -> Role:
         """A role whose connector knows what its engine's transfer has to be told of both."""
-        if self.handed is None:
+        handed = self.evaluator.stack.transfer
+        if handed is None:
             return role
         settings = role.settings.copy()
-        for path, value, name, reason in self._facts(self.handed, role, roles):
-            settings.put(path, value, Origin("plan", name, reason, self.handed.source))
+        for path, value, name, reason in self._facts(handed, role, roles):
+            settings.put(path, value, Origin("plan", name, reason, handed.source))
         self.evaluator.of(role.name).pin(settings)
         return replace(role, settings=settings)
 

@@ -176,8 +176,7 @@ def checkpoint_bytes(plan: Plan, candidate: Candidate) -> int:
 
 
 def _role(plan: Plan, candidate: Candidate, role: Role) -> dict[str, Any]:
-    fit, use_case = role.fit, plan.pairing.use_case
-    lengths = use_case.input_tokens.mean + use_case.output_tokens.mean
+    fit, mean = role.fit, plan.pairing.use_case.mean_request
     limit = plan.pairing.variant.max_context.value or fit.tuning.max_model_len
     bands = candidate.estimate
     return {
@@ -209,7 +208,7 @@ def _role(plan: Plan, candidate: Candidate, role: Role) -> dict[str, Any]:
             "kvCacheBytes": fit.capacity.kv_cache_bytes,
             "logTokens": fit.capacity.log_tokens,
             "concurrencyAtMaxModelLen": round(fit.capacity.concurrency, 2),
-            "requestsAtUseCase": round(fit.requests(lengths), 1),
+            "requestsAtUseCase": round(fit.requests(mean), 1),
             "longestContext": fit.longest_context(limit),
             "maxModelLen": fit.tuning.max_model_len,
         },

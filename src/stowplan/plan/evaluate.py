@@ -90,11 +90,6 @@ class Evaluator:
         return min(wanted, limit)
 
     @property
-    def mean_request(self) -> int:
-        """Tokens of the mean request, input and output."""
-        return self.pairing.use_case.input_tokens.mean + self.pairing.use_case.output_tokens.mean
-
-    @property
     def median_request(self) -> int:
         """Tokens of the median request, input and output."""
         use_case = self.pairing.use_case
@@ -200,7 +195,7 @@ class Evaluator:
     def evaluate(self, placement: Placement, recipe: Recipe | None = None) -> Candidate:
         """The whole verdict on one layout of the only role."""
         role = self.place(placement, recipe)
-        carried = role.carried(self.mean_request)
+        carried = role.carried(self.pairing.use_case.mean_request)
         bands = None
         if not role.reasons:
             bands = estimate(self.station(role), self.load(carried), self.efficiency(role))

@@ -11,7 +11,7 @@ from stowplan.pairing import Pairing
 from stowplan.plan.layouts import Placement
 from stowplan.plan.settings import Settings
 from stowplan.profiles.device_layer import DeviceLayerSpec, ServerLayer
-from stowplan.profiles.engine import EngineSpec, Version
+from stowplan.profiles.engine import EngineSpec, Transfer, Version
 from stowplan.profiles.hardware import ServerSpec
 from stowplan.profiles.recipe import RecipeSpec
 from stowplan.profiles.variant import Checkpoint, Draft
@@ -43,6 +43,8 @@ class Stack:
     draft: Draft | None
     notes: tuple[str, ...] = ()
     """Assumptions that this choice makes."""
+    transfer: Transfer | None = None
+    """How caches go from prefill to decode; None: one role does both, or nothing documents it."""
 
 
 @dataclass(frozen=True, slots=True)

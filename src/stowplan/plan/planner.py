@@ -14,7 +14,7 @@ from stowplan.plan.choice import rank, verdict_of
 from stowplan.plan.claims import oldest_minor, runs_on
 from stowplan.plan.contradictions import pin_problems, refuse_contradictions
 from stowplan.plan.device_layer import choose_layer
-from stowplan.plan.disaggregated import PairSearcher, transfer
+from stowplan.plan.disaggregated import PairSearcher
 from stowplan.plan.evaluate import Evaluator
 from stowplan.plan.model import Candidate, Layer, Plan, Reason, Recipe, Stack, Verdict
 from stowplan.plan.offers import offers
@@ -85,7 +85,7 @@ def _preconditions(pairing: Pairing, layer: Layer | None) -> tuple[list[Stack], 
 
 def _that_transfer(pairing: Pairing, usable: list[Stack]) -> tuple[list[Stack], list[Reason]]:
     """Stacks whose engine is documented to hand caches from prefill to decode here, and the fact that is missing."""
-    found = [stack for stack in usable if transfer(pairing, stack)]
+    found = [stack for stack in usable if stack.transfer]
     engines = dict.fromkeys(f"{stack.engine_name} {stack.version.version}" for stack in usable)
     message = (
         f"nothing documents how {' or '.join(engines)} hands caches from prefill to decode on {pairing.server.chip}"

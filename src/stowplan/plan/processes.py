@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stowplan.plan.disaggregated import transfer
-from stowplan.plan.model import Plan, Role, Stack
+from stowplan.plan.model import Role, Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +21,9 @@ class Processes:
     """Each process is one data-parallel rank, which the pod's shell starts."""
 
 
-def processes(plan: Plan, stack: Stack, role: Role) -> Processes:
+def processes(stack: Stack, role: Role) -> Processes:
     """How many processes each pod of the role has, and which pods answer."""
-    handed = transfer(plan.pairing, stack) if plan.pairing.mode == "disaggregated" else None
-    layout, nodes = role.placement.layout, role.placement.nodes
+    handed, layout, nodes = stack.transfer, role.placement.layout, role.placement.nodes
     if handed and handed.processes and layout.dp > 1:
         return Processes(layout.dp // nodes, every_pod=True, by_rank=True)
     multi = stack.engine.multi_node

@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Literal
 
-from stowplan.plan.disaggregated import transfer
 from stowplan.plan.images import mirrored
 from stowplan.plan.model import Candidate, Plan
 from stowplan.plan.processes import hosts, pod_ports
 from stowplan.profiles.engine import Router
 
 ROUTER = "router"
-_COPIES = 2
-"""So that one may be replaced while the other answers."""
+COPIES = 2
+"""Of what stands before the engines: one may be replaced while the other answers."""
 
 _Role = Mapping[str, Any]
 _Name = Literal["prefill", "decode"]
@@ -23,7 +22,7 @@ _NAMES: tuple[_Name, _Name] = ("prefill", "decode")
 
 def router(plan: Plan, chosen: Candidate, roles: Sequence[_Role]) -> dict[str, Any] | None:
     """Image, command and addresses of the router; None where the pairing has one role, or an operator brings one."""
-    handed = transfer(plan.pairing, chosen.stack) if len(roles) > 1 else None
+    handed = chosen.stack.transfer
     if handed is None or handed.router is None:
         return None
     spec, by_name, site = handed.router, {role["name"]: role for role in roles}, plan.pairing.site
@@ -32,7 +31,7 @@ def router(plan: Plan, chosen: Candidate, roles: Sequence[_Role]) -> dict[str, A
     return {
         "name": spec.name,
         "image": site.images.get(spec.name, public),
-        "replicas": _COPIES,
+        "replicas": COPIES,
         "command": [*spec.command, *_flags(spec, by_name, waits)],
         "port": spec.port,
         "health": spec.health,

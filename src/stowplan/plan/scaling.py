@@ -20,7 +20,7 @@ def scaling(plan: Plan, chosen: Candidate, startup_seconds: int) -> dict[str, An
     if most is None:
         return None
     load, use_case = plan.pairing.use_case.load, plan.pairing.use_case
-    carried = chosen.roles[-1].carried(use_case.input_tokens.mean + use_case.output_tokens.mean)
+    carried = chosen.roles[-1].carried(use_case.mean_request)
     return {
         "minReplicas": replicas(plan),
         "maxReplicas": most,

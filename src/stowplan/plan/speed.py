@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from stowplan.estimate.roofline import Links, Station
 from stowplan.estimate.work import Work
 from stowplan.fit.cache import Cache
+from stowplan.fit.held import Held
 from stowplan.fit.weights import weights
 from stowplan.plan.model import Stack
 from stowplan.plan.settings import Settings, pin_path
@@ -16,32 +16,23 @@ from stowplan.profiles.recipe import Layout
 from stowplan.profiles.variant import Architecture, Checkpoint, Draft
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Key:
-    """Hashable by identity of the files and the checkpoint's id: they are frozen."""
-
-    architecture: Architecture
-    checkpoint: Checkpoint
-    draft: Draft | None
-    chip: ChipSpec
-    over_group: bool
-
-    def __hash__(self) -> int:
-        return hash((id(self.architecture), self.checkpoint.id, self.draft, id(self.chip), self.over_group))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and all(getattr(self, n) is getattr(other, n) for n in self.__slots__)
-
-
 @lru_cache(maxsize=512)
-def _work(key: _Key) -> Work:
-    held = weights(key.architecture, key.checkpoint, key.draft)
-    return Work(key.architecture, held, key.chip, key.draft, key.over_group)
+def _work(
+    architecture: Held[Architecture],
+    checkpoint: Held[Checkpoint],
+    draft: Draft | None,
+    chip: Held[ChipSpec],
+    *,
+    over_group: bool,
+) -> Work:
+    held = weights(architecture.value, checkpoint.value, draft)
+    return Work(architecture.value, held, chip.value, draft, over_group)
 
 
 def work(stack: Stack, architecture: Architecture, chip: ChipSpec) -> Work:
     """What a token of this stack costs on the chip."""
-    return _work(_Key(architecture, stack.checkpoint, stack.draft, chip, stack.engine.memory.experts_over_group))
+    over_group = stack.engine.memory.experts_over_group
+    return _work(Held(architecture), Held(stack.checkpoint), stack.draft, Held(chip), over_group=over_group)
 
 
 def links(server: ServerSpec, chip: ChipSpec) -> Links:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stowplan.pairing import Pairing, find_checkpoint
 from stowplan.plan.images import engine_image
 from stowplan.plan.model import Reason, Stack
-from stowplan.profiles.engine import Effect, EngineSpec, Version
+from stowplan.profiles.engine import Effect, EngineSpec, Transfer, Version
 from stowplan.profiles.rule import StackContext, holds
 from stowplan.profiles.variant import Checkpoint, Draft
 from stowplan.versions import in_range
@@ -47,7 +47,8 @@ def stacks(pairing: Pairing) -> tuple[list[Stack], list[Reason], list[Reason]]:
                 version, draft = found
                 off = f"no source shows {name} {version.version} with the {checkpoint.draft} draft on {pairing.server.chip}: it runs without"
                 told = [*notes, off] if checkpoint.draft and draft is None else notes
-                usable.append(Stack(name, engine, version, checkpoint, draft, tuple(told)))
+                handed = _transfer(pairing, engine, version)
+                usable.append(Stack(name, engine, version, checkpoint, draft, tuple(told), handed))
     usable.sort(
         key=lambda s: (
             -s.engine.priority,
@@ -181,6 +182,15 @@ def _supports(
         and in_range(version.version, s.versions)
         for s in engine.supports
     )
+
+
+def _transfer(pairing: Pairing, engine: EngineSpec, version: Version) -> Transfer | None:
+    """How this version hands caches from prefill to decode on the chip, where both are apart."""
+    if pairing.mode != "disaggregated":
+        return None
+    families = {*pairing.chip.families}
+    fitting = (t for t in engine.transfers if families & {*t.chip_families})
+    return next((t for t in fitting if in_range(version.version, t.versions)), None)
 
 
 def _unsupported(pairing: Pairing, engine: str, checkpoint: Checkpoint) -> Reason:

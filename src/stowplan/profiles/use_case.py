@@ -60,3 +60,8 @@ class UseCaseSpec(Model):
     """Kinds of variant that can serve it. Default: those that answer a chat; not base models."""
     context_limit: int | None = None
     """Requests are cut to this many tokens, input and output together. Default: the p99 lengths, uncut."""
+
+    @property
+    def mean_request(self) -> int:
+        """Tokens of the mean request, input and output."""
+        return self.input_tokens.mean + self.output_tokens.mean

@@ -93,12 +93,13 @@ def _rank_script(
 ) -> str:
     port, indexes = engine.fields["port"].flag, " ".join(str(index) for index in range(place.processes))
     grouped, count = place.nodes > 1, place.devices
-    rank = f"LWS_WORKER_INDEX * {place.processes} + index" if grouped else "index"
+    rank = f"$((LWS_WORKER_INDEX * {place.processes} + index))" if grouped else "$index"
+    devices = f"$(seq -s, $((index * {count})) $((index * {count} + {count - 1})))" if count > 1 else "$index"
     address = "LWS_LEADER_ADDRESS" if grouped else made["network"]["addressEnv"][0]
     own = [
         *more,
         f'{port} "$(({made["ports"]["http"]} + index))"',
-        f'{spec.flags["rank"]} "$(({rank}))"',
+        f'{spec.flags["rank"]} "{rank}"',
         f'{spec.flags["address"]} "${address}"',
         f"{spec.flags['rpcPort']} {made['ports']['rpc']}",
     ]
@@ -106,8 +107,7 @@ def _rank_script(
     return _beginning(engine.container) + _RANKS.format(
         indexes=indexes,
         variable=spec.devices_env,
-        first=f"index * {count}",
-        last=f"index * {count} + {count - 1}",
+        devices=devices,
         command=_words(engine.container, model, shared, own, "    "),
     )
 
@@ -117,7 +117,7 @@ engines=()
 stop() {{ kill -TERM "${{engines[@]}}" 2>/dev/null || true; }}
 trap stop TERM INT
 for index in {indexes}; do
-  {variable}="$(seq -s, $(({first})) $(({last})))"
+  {variable}="{devices}"
   export {variable}
   {command} &
   engines+=("$!")

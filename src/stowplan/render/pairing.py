@@ -9,7 +9,6 @@ from typing import Any
 from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.plan.deployment import deployments, object_name
 from stowplan.plan.device_layer import Host, host_of
-from stowplan.plan.disaggregated import transfer
 from stowplan.plan.document import digest, plan_document
 from stowplan.plan.model import Plan, Reason, Stack
 from stowplan.plan.platform import platform_document, unsaid
@@ -186,7 +185,7 @@ def _refuse_missing_site_values(plan: Plan, stack: Stack, document: Mapping[str,
 
 def _missing_network(plan: Plan, stack: Stack, roles: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
     """What asks for a value of the site's network that is not there, the value's key, and how to find it."""
-    network, multi, handed = plan.pairing.site.network, stack.engine.multi_node, transfer(plan.pairing, stack)
+    network, multi, handed = plan.pairing.site.network, stack.engine.multi_node, stack.transfer
     spans = max(role["nodes"] for role in roles)
     if any(role["deployment"]["network"]["interfaceEnv"] for role in roles) and not network.interface:
         who = f"a group of {spans} hosts needs" if spans > 1 else "prefill and decode apart need"
@@ -194,7 +193,7 @@ def _missing_network(plan: Plan, stack: Stack, roles: Sequence[Mapping[str, Any]
     if network.rdma_resource:
         return
     hint = "the extended resource of the cluster's RDMA device plugin; kubectl describe node shows it"
-    if len(roles) > 1 and handed and handed.rdma:
+    if handed and handed.rdma:
         yield "caches go from prefill to decode by RDMA", "rdmaResource", hint
     for flag, values in (multi.rdma_flags if multi else {}).items():
         for value in sorted({role["flags"][flag] for role in roles if role["nodes"] > 1 and flag in role["flags"]}):

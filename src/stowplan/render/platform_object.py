@@ -8,6 +8,7 @@ from typing import Any
 
 from stowplan.plan.deployment import object_name
 from stowplan.plan.model import Plan
+from stowplan.plan.router import COPIES
 from stowplan.profiles.platform import FrontEnd
 from stowplan.render.artifact import Artifact, objects_file
 from stowplan.render.environment import render_objects, templates_in
@@ -15,8 +16,6 @@ from stowplan.render.jobs import JOB_HOME, PLAIN
 from stowplan.render.workload import Workload, selector
 
 _Document = Mapping[str, Any]
-_FRONT_ENDS = 2
-"""So that one may be replaced while the other answers."""
 
 
 def platform_artifact(plan: Plan, document: _Document, workloads: Sequence[Workload]) -> Artifact:
@@ -38,7 +37,7 @@ def platform_artifact(plan: Plan, document: _Document, workloads: Sequence[Workl
 
 
 def _role(workload: Workload) -> dict[str, Any]:
-    role, made, pods = workload.role, workload.made, workload.pods()
+    role, made, pods = workload.role, workload.made, workload.pods
     sizes, labels = role["parallelism"], dict(pods["pod"]["metadata"]["labels"])
     labels.pop("stowplan.dev/role", None)  # one set of labels for all pods
     weights, pod = made["weights"], {**pods["pod"], "metadata": {**pods["pod"]["metadata"], "labels": labels}}
@@ -88,7 +87,7 @@ _ITS_USER = ("root", "seccomp")
 
 def _front_end(plan: Plan, spec: FrontEnd, workload: Workload) -> dict[str, Any]:
     """The component before the engines: their image and weights, whose tokenizer it reads, and no device."""
-    labels, inner = selector(plan.pairing, spec.name), workload.pods()["pod"]["spec"]
+    labels, inner = selector(plan.pairing, spec.name), workload.pods["pod"]["spec"]
     volume = next(v for v in inner["volumes"] if v["name"] == "weights")
     mount = next(m for m in inner["containers"][0]["volumeMounts"] if m["name"] == "weights")
     hidden = workload.layer.spec.workload.hide_devices
@@ -108,7 +107,7 @@ def _front_end(plan: Plan, spec: FrontEnd, workload: Workload) -> dict[str, Any]
         "weights_mount": mount,
     }
     pod = next(render_objects("serving/component-graph/_front-end.yaml.j2", values))
-    return {"name": spec.name, "component": spec.name, "replicas": _FRONT_ENDS, "pod": pod, "parts": _parts(pod)}
+    return {"name": spec.name, "component": spec.name, "replicas": COPIES, "pod": pod, "parts": _parts(pod)}
 
 
 def _parts(pod: _Document) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import ceil
 from typing import Any
 
 from stowplan.plan.deployment import object_name
@@ -16,10 +15,9 @@ from stowplan.render.command import SMOKE_TEST, WAIT_FOR_ENGINES, download_scrip
 from stowplan.render.environment import render_objects
 from stowplan.render.jobs import JOB_HOME, JOB_POD, JOB_USER, PLAIN
 from stowplan.render.platform_object import platform_artifact
-from stowplan.render.workload import Workload, answering, key_reference, port_name, selector
+from stowplan.render.workload import Workload, answering, key_env, port_name, selector
 
 _Document = Mapping[str, Any]
-_PROBE_PERIOD = 10
 _ON_DEMAND = {"router": "router", "scaling": "scaled-object"}
 """Part of the plan to the template that renders it."""
 _SCALED = {"Deployment": "apps/v1", "LeaderWorkerSet": "leaderworkerset.x-k8s.io/v1"}
@@ -183,8 +181,7 @@ def _weights(plan: Plan, stack: Stack, layer: Layer, document: _Document) -> dic
 
 
 def _smoke_test(plan: Plan, stack: Stack, layer: Layer, made: _Document) -> dict[str, Any]:
-    name, keyed = object_name(plan.pairing.name), bool(stack.engine.endpoint.api_key_env)
-    key = [{"name": "API_KEY", "valueFrom": {"secretKeyRef": key_reference(name)}}] if keyed else []
+    name = object_name(plan.pairing.name)
     return {
         "smoke_deadline": made["deadlines"]["smokeTest"],
         "smoke_script": SMOKE_TEST,
@@ -193,7 +190,7 @@ def _smoke_test(plan: Plan, stack: Stack, layer: Layer, made: _Document) -> dict
             *hidden_env(layer.spec.workload),
             {"name": "ENDPOINT", "value": f"http://{name}.{made['namespace']}.svc"},
             {"name": "MODEL", "value": plan.pairing.spec.variant},
-            *key,
+            *key_env("API_KEY", stack.engine.endpoint, name),
         ],
     }
 
@@ -205,19 +202,19 @@ def _job_labels(name: str, component: str) -> dict[str, str]:
 def _router(plan: Plan, stack: Stack, layer: Layer, document: _Document) -> dict[str, Any]:
     if "router" not in document:
         return {}
-    router, pairing = document["router"], object_name(document["pairing"]["name"])
-    keyed = bool(stack.engine.endpoint.api_key_env)
-    key = [{"name": router["keyEnv"], "valueFrom": {"secretKeyRef": key_reference(pairing)}}] if keyed else []
+    router, endpoint = document["router"], stack.engine.endpoint
+    starts = [role["deployment"]["probes"]["startup"] for role in document["roles"]]
+    key = key_env(router["keyEnv"], endpoint, object_name(plan.pairing.name))
     return {
         "router": router,
         "router_grace": document["roles"][-1]["deployment"]["gracePeriodSeconds"],
-        "router_failures": ceil(router["waitSeconds"] / _PROBE_PERIOD),
+        "router_startup": max(starts, key=lambda probe: int(probe["budgetSeconds"])),  # it answers after the engines
         "router_pod_security_context": _as_user(router["runAsUser"]),
         "router_labels": selector(plan.pairing, ROUTER),
         "router_env": [JOB_HOME, *hidden_env(layer.spec.workload), *key],
         "wait_script": WAIT_FOR_ENGINES,
         "wait_arguments": [
-            stack.engine.endpoint.health,
+            endpoint.health,
             *(",".join(addresses) for addresses in router["engines"].values()),
         ],
     }

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 from stowplan.pairing import Pairing
 from stowplan.plan.deployment import object_name
-from stowplan.plan.disaggregated import transfer
 from stowplan.plan.model import Layer, Plan, Stack
 from stowplan.plan.processes import pod_ports
-from stowplan.profiles.engine import EngineSpec, RankProcesses
+from stowplan.profiles.engine import Endpoint, EngineSpec
 from stowplan.render.artifact import Artifact, objects_file
 from stowplan.render.claims import by_claims, claim_objects
 from stowplan.render.command import Place, engine_script, hidden_env, marker, ready_script, wait_script
@@ -43,9 +43,10 @@ def answering(pairing: Pairing, role: Mapping[str, Any]) -> dict[str, str]:
     return found if role["deployment"]["processes"]["everyPod"] else {**found, "stowplan.dev/role": "leader"}
 
 
-def key_reference(pairing: str) -> dict[str, str]:
-    """Where the endpoint's key lies."""
-    return {"name": f"{pairing}-api-key", "key": "api-key"}
+def key_env(variable: str, endpoint: Endpoint, pairing: str) -> list[dict[str, Any]]:
+    """The endpoint's key under the name of a variable; nothing where the engine asks for none."""
+    reference = {"name": f"{pairing}-api-key", "key": "api-key"}
+    return [{"name": variable, "valueFrom": {"secretKeyRef": reference}}] if endpoint.api_key_env else []
 
 
 class Workload:
@@ -60,11 +61,10 @@ class Workload:
 
     def artifacts(self, prefix: str) -> Iterator[Artifact]:
         """One file for each object; the prefix keeps the roles' files apart."""
-        context = self._context()
-        templates = ["pod-disruption-budget"]
+        context, templates = self._context, ["pod-disruption-budget"]
         if self.made["workload"] in _TEMPLATES:  # else the platform's object holds the pods
             templates.append(_TEMPLATES[self.made["workload"]])
-            context |= self.pods()
+            context = {**context, **self.pods}
         if self.site.monitoring:
             templates.append("pod-monitor")
         yield from self._claims(prefix)
@@ -73,12 +73,12 @@ class Workload:
                 f"serving/{prefix}{template}.yaml", render_objects(f"serving/{template}.yaml.j2", context)
             )
 
-    def pods(self) -> dict[str, Any]:
+    @cached_property
+    def pods(self) -> Mapping[str, Any]:
         """The template of its pod, and that of the others of a group, by the names that templates have for them."""
-        context, spec = self._context(), self.plan.pairing.platform
-        made = {"pod": self._pod(context, leader=True)}
+        spec, made = self.plan.pairing.platform, {"pod": self._pod(leader=True)}
         if self.grouped:
-            made["worker_pod"] = self._pod(context, leader=False)
+            made["worker_pod"] = self._pod(leader=False)
         return {name: for_platform(pod, spec) if spec.kind else pod for name, pod in made.items()}
 
     def group_artifacts(self) -> Iterator[Artifact]:
@@ -97,8 +97,12 @@ class Workload:
             made = claim_objects(resources["claim"], self.made["namespace"], resources["name"], resources["devices"])
             yield objects_file(f"serving/{prefix}resource-claim-template.yaml", made)
 
-    def _pod(self, context: Mapping[str, Any], *, leader: bool) -> dict[str, Any]:
-        key, serves = self.engine.endpoint.api_key_env, leader or self.made["processes"]["everyPod"]
+    def _pod(self, *, leader: bool) -> dict[str, Any]:
+        context, key, serves = (
+            self._context,
+            self.engine.endpoint.api_key_env,
+            leader or self.made["processes"]["everyPod"],
+        )
         values = {
             **context,
             "env": [entry for entry in context["env"] if serves or entry["name"] != key],
@@ -111,7 +115,7 @@ class Workload:
         return by_claims(pod, resources["name"], claims) if claims else pod
 
     def _script(self, *, leader: bool) -> str:
-        path, run = self.made["weights"]["path"], self.made["processes"]
+        path, run, handed = self.made["weights"]["path"], self.made["processes"], self.stack.transfer
         place = Place(
             nodes=self.role["nodes"],
             ranks=self.role["parallelism"]["dp"],
@@ -119,15 +123,12 @@ class Workload:
             every_pod=run["everyPod"],
             processes=run["eachPod"],
             devices=self.role["devicesPerNode"] // run["eachPod"],
-            by_rank=self._by_rank() if run["byRank"] else None,
+            by_rank=handed.processes if handed and run["byRank"] else None,
         )
         return engine_script(self.engine, path, dict(self.role["flags"]), place, self.made)
 
-    def _by_rank(self) -> RankProcesses | None:
-        handed = transfer(self.plan.pairing, self.stack)
-        return handed.processes if handed else None
-
-    def _context(self) -> dict[str, Any]:
+    @cached_property
+    def _context(self) -> Mapping[str, Any]:
         made, labels = self.made, selector(self.plan.pairing, self.role["name"])
         ports = pod_ports(self.role)
         return {
@@ -242,9 +243,7 @@ class Workload:
         } | dict.fromkeys(made["network"]["addressEnv"], "status.podIP")
         entries: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in values.items()]
         entries += [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()]
-        if endpoint.api_key_env:
-            secret = {"secretKeyRef": key_reference(self.pairing)}
-            entries.append({"name": endpoint.api_key_env, "valueFrom": secret})
+        entries += key_env(endpoint.api_key_env, endpoint, self.pairing)
         return sorted(entries, key=lambda entry: str(entry["name"]))
 
     def _security(self) -> dict[str, Any]:
