@@ -41,7 +41,6 @@ for module in (
     clusters,
     planning,
     explaining,
-    function,
     logging,
     matrix,
     catalogue,
