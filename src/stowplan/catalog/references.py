@@ -1,12 +1,12 @@
-"""A fact file in, findings out: names that do not resolve, rules that disagree, flags that a version does not know."""
+"""A fact file in, findings out: names that do not resolve, flags that a version does not know."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
 from typing import Any
 
 from stowplan.catalog import Catalog, Shelf
+from stowplan.catalog.disagreements import Finding, disagreements
 from stowplan.diagnostics import Diagnostic, did_you_mean
 from stowplan.located_yaml import Document, Path_
 from stowplan.profiles.benchmark import BenchmarkSpec
@@ -15,12 +15,10 @@ from stowplan.profiles.engine import EngineSpec, Flag, Version
 from stowplan.profiles.kinds import Profile
 from stowplan.profiles.quantizer import KEEPS, QuantizerSpec
 from stowplan.profiles.recipe import RecipeSpec
-from stowplan.profiles.rule import Rule, When
+from stowplan.profiles.rule import When
 from stowplan.profiles.site import SiteSpec
 from stowplan.profiles.variant import VariantSpec
 from stowplan.versions import in_range
-
-_Finding = tuple[str, str, Path_, str]
 
 
 def references(profile: Profile[Any], document: Document, catalog: Catalog) -> Iterator[Diagnostic]:
@@ -33,18 +31,18 @@ def references(profile: Profile[Any], document: Document, catalog: Catalog) -> I
             yield Diagnostic(code, message, document.locate(("spec", *path)), hint=hint)
 
 
-def _known(name: str, shelf: Shelf[Any], words: str, *path: str | int) -> Iterator[_Finding]:
+def _known(name: str, shelf: Shelf[Any], words: str, *path: str | int) -> Iterator[Finding]:
     if name not in shelf:
         yield "C004", f"unknown {words} '{name}'", path, shelf.unknown(name)
 
 
-def _variant(spec: VariantSpec, catalog: Catalog) -> Iterator[_Finding]:
+def _variant(spec: VariantSpec, catalog: Catalog) -> Iterator[Finding]:
     for index in range(len(spec.checkpoints)):
         yield from _quantized(spec, index, catalog)
         yield from _added_blocks(spec, index, catalog)
 
 
-def _quantized(spec: VariantSpec, index: int, catalog: Catalog) -> Iterator[_Finding]:
+def _quantized(spec: VariantSpec, index: int, catalog: Catalog) -> Iterator[Finding]:
     """The policy of a checkpoint is one of its quantizer, and what it starts from is there."""
     checkpoint, at = spec.checkpoints[index], ("checkpoints", index)
     name = checkpoint.converted or checkpoint.made_by
@@ -59,7 +57,7 @@ def _quantized(spec: VariantSpec, index: int, catalog: Catalog) -> Iterator[_Fin
         yield "C004", f"the policy reads {policy.reads}, which this variant does not list", (*at, "policy"), ""
 
 
-def _quantizer(spec: QuantizerSpec, catalog: Catalog) -> Iterator[_Finding]:
+def _quantizer(spec: QuantizerSpec, catalog: Catalog) -> Iterator[Finding]:
     """Policies use the program's own schemes, and engines have the loaders that they are said to read it with."""
     for index, policy in enumerate(spec.policies):
         for key, scheme in policy.classes.items():
@@ -75,7 +73,7 @@ def _quantizer(spec: QuantizerSpec, catalog: Catalog) -> Iterator[_Finding]:
                 yield "C004", f"{engine} has no loader '{loader}'", ("readBy", engine), did_you_mean(loader, own)
 
 
-def _added_blocks(spec: VariantSpec, index: int, catalog: Catalog) -> Iterator[_Finding]:
+def _added_blocks(spec: VariantSpec, index: int, catalog: Catalog) -> Iterator[Finding]:
     """Blocks that a checkpoint adds and that its architecture does not describe."""
     name = spec.architecture_of
     described = catalog.variants[name].architecture if name and name in catalog.variants else spec.architecture
@@ -86,13 +84,13 @@ def _added_blocks(spec: VariantSpec, index: int, catalog: Catalog) -> Iterator[_
             yield "C004", f"unknown block '{block}'", path, did_you_mean(block, blocks)
 
 
-def _benchmark(spec: BenchmarkSpec, catalog: Catalog) -> Iterator[_Finding]:
+def _benchmark(spec: BenchmarkSpec, catalog: Catalog) -> Iterator[Finding]:
     yield from _known(spec.server, catalog.servers, "server", "server")
     yield from _known(spec.engine, catalog.engines, "engine", "engine")
     yield from _checkpoint(spec, catalog)
 
 
-def _checkpoint(spec: BenchmarkSpec | RecipeSpec, catalog: Catalog) -> Iterator[_Finding]:
+def _checkpoint(spec: BenchmarkSpec | RecipeSpec, catalog: Catalog) -> Iterator[Finding]:
     yield from _known(spec.variant, catalog.variants, "variant", "variant")
     if spec.variant in catalog.variants:
         ids = [c.id for c in catalog.variants[spec.variant].checkpoints]
@@ -100,7 +98,7 @@ def _checkpoint(spec: BenchmarkSpec | RecipeSpec, catalog: Catalog) -> Iterator[
             yield "C004", f"unknown checkpoint '{spec.checkpoint}'", ("checkpoint",), f"known: {', '.join(ids)}"
 
 
-def _recipe(spec: RecipeSpec, catalog: Catalog) -> Iterator[_Finding]:
+def _recipe(spec: RecipeSpec, catalog: Catalog) -> Iterator[Finding]:
     yield from _checkpoint(spec, catalog)
     yield from _known(spec.engine, catalog.engines, "engine", "engine")
     for index, name in enumerate(spec.servers):
@@ -122,7 +120,7 @@ def _flags(engine: EngineSpec, catalog: Catalog) -> dict[str, Flag]:
     return {**(catalog.engines[base].flags if base and base in catalog.engines else {}), **engine.flags}
 
 
-def _device_layer(spec: DeviceLayerSpec, catalog: Catalog) -> Iterator[_Finding]:
+def _device_layer(spec: DeviceLayerSpec, catalog: Catalog) -> Iterator[Finding]:
     preflights = {*spec.preflights}
     if spec.preflights_of is not None:
         yield from _known(spec.preflights_of, catalog.device_layers, "device layer", "preflightsOf")
@@ -141,7 +139,7 @@ def _device_layer(spec: DeviceLayerSpec, catalog: Catalog) -> Iterator[_Finding]
         yield from _mode(spec, name, mode)
 
 
-def _mode(spec: DeviceLayerSpec, name: str, mode: Mode) -> Iterator[_Finding]:
+def _mode(spec: DeviceLayerSpec, name: str, mode: Mode) -> Iterator[Finding]:
     """Each thing that a mode leaves out is there, or the mode would change less than it says."""
     components, at = spec.components, ("modes", name)
     for field, given, known in (
@@ -164,7 +162,7 @@ def _mode(spec: DeviceLayerSpec, name: str, mode: Mode) -> Iterator[_Finding]:
                 yield "C004", f"{component} has no host path {path}", (*at, "withoutHostPaths", component), ""
 
 
-def _site(spec: SiteSpec, catalog: Catalog) -> Iterator[_Finding]:
+def _site(spec: SiteSpec, catalog: Catalog) -> Iterator[Finding]:
     layers = catalog.device_layers
     for name, listed in spec.servers.items():
         yield from _known(name, catalog.servers, "server", "servers", name)
@@ -184,8 +182,8 @@ def _site(spec: SiteSpec, catalog: Catalog) -> Iterator[_Finding]:
             yield "P026", f"{name} has no mode '{mode}'", ("deviceLayerModes", name), f"known: {known}"
 
 
-def _engine(spec: EngineSpec, catalog: Catalog) -> Iterator[_Finding]:
-    yield from _disagreements(spec.rules, catalog)
+def _engine(spec: EngineSpec, catalog: Catalog) -> Iterator[Finding]:
+    yield from disagreements(spec.rules, catalog)
     for index, rule in enumerate(spec.rules):
         words, versions = f"rule '{rule.id}' sets", _holding(rule.when, spec, catalog)
         for flag, value in rule.set.flags.items():
@@ -232,7 +230,7 @@ def _holding(when: When, spec: EngineSpec, catalog: Catalog) -> tuple[Version, .
 
 def _flag_known(
     flag: str, versions: Sequence[Version], spec: EngineSpec, catalog: Catalog, words: str, path: Path_
-) -> Iterator[_Finding]:
+) -> Iterator[Finding]:
     """A flag that no version has, or that one of these versions does not have."""
     base = catalog.engines[spec.extends].flags if spec.extends and spec.extends in catalog.engines else {}
     own, inherited = spec.flags.get(flag), base.get(flag)
@@ -252,64 +250,12 @@ def _flag_known(
         yield "C006", f"{words} {flag}, which the engine does not know at {', '.join(lacking)}", path, hint
 
 
-def _variable_known(name: str, spec: EngineSpec, words: str, path: Path_) -> Iterator[_Finding]:
+def _variable_known(name: str, spec: EngineSpec, words: str, path: Path_) -> Iterator[Finding]:
     if name not in spec.env:
         yield "C006", f"{words} {name}, which is not among the engine's variables", path, did_you_mean(name, spec.env)
 
 
-def _disagreements(rules: tuple[Rule, ...], catalog: Catalog) -> Iterator[_Finding]:
-    """Two equally special rules that can hold together must not set one key differently."""
-    for (i, first), (j, second) in combinations(enumerate(rules), 2):
-        if len(first.when.keys()) != len(second.when.keys()) or _exclusive(first.when, second.when, catalog):
-            continue
-        for key in _leaves(first).keys() & _leaves(second).keys():
-            if _leaves(first)[key] != _leaves(second)[key]:
-                message = f"rules '{first.id}' and '{second.id}' are equally special and disagree on {'.'.join(key)}"
-                yield (
-                    "C005",
-                    message,
-                    ("rules", j, "id"),
-                    f"the other is rule {i + 1} of the list; add a condition to one of them",
-                )
-
-
-def _exclusive(first: When, second: When, catalog: Catalog) -> bool:
-    """Whether two conditions can never hold together, as far as lists, bounds and the known chips tell."""
-    for key in first.keys() & second.keys():
-        a, b = getattr(first, key), getattr(second, key)
-        if key == "chip_family":
-            if not any({*a} & {*chip.families} and {*b} & {*chip.families} for chip in catalog.chips.values()):
-                return True
-            continue
-        if isinstance(a, tuple) and isinstance(b, tuple) and not {*a} & {*b}:
-            return True
-        if isinstance(a, int) and isinstance(b, int) and a != b:
-            return True
-        if isinstance(a, int | str) and isinstance(b, int | str) and {_sign(a), _sign(b)} in ({"<", ">="}, {"<=", ">"}):
-            return str(a).lstrip("<>=") == str(b).lstrip("<>=")
-    return False
-
-
-def _sign(comparison: int | str) -> str:
-    return str(comparison).rstrip("0123456789. ")
-
-
-def _leaves(rule: Rule) -> dict[tuple[str, ...], Any]:
-    found: dict[tuple[str, ...], Any] = {}
-
-    def walk(path: tuple[str, ...], value: object) -> None:
-        if isinstance(value, dict) and value:
-            for key, inner in value.items():
-                walk((*path, key), inner)
-        else:
-            found[path] = value
-
-    walk(("flags",), dict(rule.set.flags))
-    walk(("env",), dict(rule.set.env))
-    return found
-
-
-_CHECKS: dict[type, Callable[[Any, Catalog], Iterator[_Finding]]] = {
+_CHECKS: dict[type, Callable[[Any, Catalog], Iterator[Finding]]] = {
     BenchmarkSpec: _benchmark,
     DeviceLayerSpec: _device_layer,
     EngineSpec: _engine,
