@@ -73,8 +73,8 @@ def _unused(ignore: _Ignore) -> Diagnostic:
 
 
 def _comments(documents: Iterable[Document]) -> Iterator[tuple[str, Location, str]]:
-    for part in dict.fromkeys(document.part for document in documents):
-        for number, line in part.lines_with("stowplan:") if part else ():
+    for part in dict.fromkeys(document.part for document in documents if document.part):
+        for number, line in part.lines_with("stowplan:"):
             match = _COMMENT.search(line)
             if match:
                 yield match["rest"], Location(part.file, number, match.start() + 1, line), ""

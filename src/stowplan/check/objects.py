@@ -185,8 +185,16 @@ class Bundle:
         return {kind: tuple(items) for kind, items in found.items()}
 
     @cached_property
+    def by_name(self) -> Mapping[tuple[str, str], tuple[Object, ...]]:
+        """Objects by kind and name, in whatever namespace."""
+        found: dict[tuple[str, str], list[Object]] = {}
+        for item in self.objects:
+            found.setdefault((item.kind, item.name), []).append(item)
+        return {named: tuple(items) for named, items in found.items()}
+
+    @cached_property
     def worked_out(self) -> dict[tuple[str, int], Any]:
-        """What several checks ask of an object, under a name and the object's identity: it lives as long as the bundle."""
+        """What several checks ask of an object (or of all: 0), under a name and the object's identity: it lives as long as the bundle."""
         return {}
 
     def of(self, kind: str) -> tuple[Object, ...]:

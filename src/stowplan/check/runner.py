@@ -64,9 +64,10 @@ def check_bundle(
         found += dict.fromkeys(_schema(item, minor, find))
         for check in checks_of(item.kind):
             found += [check.diagnose(f) for f in check.run(item, bundle)]
-    for check in checks_of_bundles():
-        found += [check.diagnose(f) for f in check.run(bundle)]
-    return found
+    said = [(check, f) for check in checks_of_bundles() for f in check.run(bundle)]
+    order = {id(item.document): number for number, item in enumerate(bundle.objects)}
+    said.sort(key=lambda pair: order.get(id(pair[1].object.document), -1))
+    return found + [check.diagnose(f) for check, f in said]
 
 
 def is_plan(data: object) -> bool:

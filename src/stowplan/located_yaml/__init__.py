@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from stowplan.diagnostics import Location, Refused
 from stowplan.located_yaml.careful import LINE_END, Mark, Placed, Reader, location, refuse
-from stowplan.located_yaml.quick import Words, read_plain
+from stowplan.located_yaml.quick import Plain, Words, read_plain
 from stowplan.plain_scalars import json_scalar
 
 MAX_BYTES = 16 * 2**20
@@ -183,10 +183,13 @@ def _documents(parts: Iterable[Part], file: str, scalar: Callable[[str], object]
     words, documents, nodes = Words(scalar), 0, 0
     for part in parts:
         found = read_plain(part.text, words)
-        for index, document in enumerate(part.read() if found is None else found):
+        plain: Sequence[Plain | Placed] = part.read() if found is None else found
+        for index, document in enumerate(plain):
             documents, nodes = documents + 1, nodes + document.nodes
             if documents > MAX_STREAM_DOCUMENTS:
-                raise refuse("P005", f"holds more than {MAX_STREAM_DOCUMENTS:,} documents", Location(file), unreadable=True)
+                raise refuse(
+                    "P005", f"holds more than {MAX_STREAM_DOCUMENTS:,} documents", Location(file), unreadable=True
+                )
             if nodes > MAX_STREAM_NODES:
                 raise refuse("P005", f"holds more than {MAX_STREAM_NODES:,} values", Location(file), unreadable=True)
             yield Document(document.data, file, part, index)

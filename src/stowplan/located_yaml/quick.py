@@ -57,7 +57,9 @@ def _document(get: Callable[[], Any], words: Words) -> Plain:  # noqa: C901, PLR
     texts, values, scalar = words.texts, words.values, words.scalar
     scalar_event, mapping_start, list_start, document_end, alias = _EVENTS
     stack: list[tuple[Any, str | None]] = []
-    root = node = key = None
+    root: Any = None
+    node: Any = None
+    key: str | None = None
     nodes = 1
     while True:
         event = get()

@@ -20,6 +20,10 @@ _KEY = "env:\n  - name: A\n    valueFrom: {configMapKeyRef: {name: settings, key
 _CLAIM = "spec:\n  accessModes: [ReadWriteMany]\n  resources:\n    requests: {storage: 1Ti}"
 
 
+_MANY = 200
+"""Among more names than these some are always alike, and a guess says nothing."""
+
+
 def _expected(found: Reference) -> list[str]:
     return [
         name
@@ -34,7 +38,8 @@ def _missing(bundle: Bundle, kind: str, made: Collection[str] = ()) -> Iterator[
             continue
         if found.name in made or f"{kind}/{found.name}" in _expected(found):
             continue
-        hint = did_you_mean(found.name, [item.name for item in bundle.of(kind) if item.name])
+        known = [item.name for item in bundle.of(kind) if item.name]
+        hint = did_you_mean(found.name, known) if len(known) <= _MANY else ""
         message = f"the bundle holds no {kind} {short(found.name)}"
         yield Found(found.item, found.path, message, hint or "add it, or create it beforehand")
 
