@@ -11,6 +11,7 @@ GONE: Any = object()
 PODS = "CronJob DaemonSet Deployment Job LeaderWorkerSet StatefulSet"
 """Kinds whose pods the API server judges; an operator's own kind is judged by its definition alone."""
 LONG = "x" * 64
+SHARED = "/dev/shm"  # noqa: S108 - where engines look for it
 POD = ("template", "spec")
 CONTAINER = ("containers", "*")
 
@@ -47,6 +48,29 @@ def again(old: list[Any]) -> list[Any]:
 
 def gone(_: Any) -> Any:
     return GONE
+
+
+def engine(change: Callable[[dict[str, Any], str], dict[str, Any]]) -> Callable[[Any], Any]:
+    """A change of a container that starts an engine; it is given the text of its command."""
+
+    def changing(old: dict[str, Any]) -> dict[str, Any]:
+        script = old["args"][-1]
+        if "--served-model-name" not in script:
+            raise KeyError
+        return {**old, **change(old, script)}
+
+    return changing
+
+
+def devices(count: int) -> Callable[[Any], Any]:
+    """Another number of the devices that a container's limits name."""
+
+    def changing(old: dict[str, Any], _: str) -> dict[str, Any]:
+        name = [key for key in old["resources"]["limits"] if "/" in key][0]  # noqa: RUF015 - an IndexError says that there is none
+        limits = {**old["resources"]["limits"], name: count}
+        return {"resources": {"limits": limits, "requests": {**old["resources"].get("requests", {}), name: count}}}
+
+    return engine(changing)
 
 
 def places(data: Any, tail: Path, path: Path = ()) -> Iterator[Path]:
@@ -208,6 +232,12 @@ RULES: tuple[Mutation, ...] = (
     M("M407", ("^", "handler"), to("A b"), kinds="RuntimeClass"),
     M("M423", ("^", "spec", "selectors", "*", "cel", "expression"), to("device.driver =="), kinds="DeviceClass"),
     M("M419", ("^", "metadata", "labels"), more(**{"pod-security.kubernetes.io/enforce": "lax"}), kinds="Namespace"),
+    # what is known of engines and devices
+    M("D102", CONTAINER, engine(lambda old, _: {"image": old["image"].partition("@")[0].rpartition(":")[0] + ":latest"}), kinds=PODS),
+    M("D140", CONTAINER, engine(lambda _, script: {"args": [script.replace("--served-model-name", "--no-such-flag --served-model-name")]}), kinds=PODS),
+    M("D160", CONTAINER, engine(lambda old, _: {"volumeMounts": [m for m in old["volumeMounts"] if m["mountPath"] != SHARED]}), kinds="Deployment StatefulSet"),
+    M("D152", CONTAINER, devices(4096), kinds="Deployment StatefulSet LeaderWorkerSet"),
+    M("D103", CONTAINER, engine(lambda old, _: {"startupProbe": {**old["startupProbe"], "failureThreshold": 1, "periodSeconds": 1}}), kinds=PODS),
     # beside the other objects
     M("M202", (*POD, "volumes", "*", "configMap", "name"), to("nothing"), bundle=True),
     M("M203", (*POD, "volumes", "*", "persistentVolumeClaim", "claimName"), to("nothing"), bundle=True),

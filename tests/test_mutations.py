@@ -154,7 +154,7 @@ def test_a_change_is_judged_by_its_code_on_its_line(rule: Mutation) -> None:
 def test_the_rules_cover_what_rendered_objects_can_show(in_summary: InSummary) -> None:
     met = {rule.code for rule in RULES if rule.code and next(cases(rule), None)}
     assert [str(rule) for rule in RULES if not next(cases(rule), None) and rule.code not in met] == []
-    levels = {level: {c.code for c in all_checks() if c.level == level} for level in ("admission", "bundle")}
+    levels = {level: {c.code for c in all_checks() if c.level == level} for level in ("admission", "bundle", "domain")}
     counts = ", ".join(f"{len(codes & met)} of {len(codes)} {level}" for level, codes in levels.items())
     in_summary(f"mutations of rendered objects: {len(RULES)} rules on {len(objects())} shapes; codes: {counts}")
     assert len(levels["admission"] & met) >= 75
