@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,8 @@ from typing import NamedTuple
 import pytest
 from conftest import MANIFESTS
 
+from stowplan.check.custom_resources.definitions import Definitions
+from stowplan.check.runner import check_bundle
 from stowplan.located_yaml import read_bytes
 from stowplan.located_yaml.careful import Reader
 from stowplan.plain_scalars import kubernetes_scalar
@@ -34,21 +37,23 @@ def stream(documents: int) -> str:
 class Measured(NamedTuple):
     code: int
     mib: float
-    seconds: float
+
+
+LAUNCH = """
+import resource, subprocess, sys
+ended = subprocess.run([sys.executable, "-m", "stowplan", *sys.argv[1:]], stdout=subprocess.DEVNULL)
+print(ended.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+"""
+"""A process begins as large as its parent: so the parent is a small one."""
 
 
 def measured(*arguments: str, stdin: Path | None = None) -> Measured:
-    """A command in a process of its own: its exit code, the most memory that it held, its CPU time."""
-    null = os.open(os.devnull, os.O_RDWR)
-    given = os.open(stdin, os.O_RDONLY) if stdin else null
-    actions = [(os.POSIX_SPAWN_DUP2, given, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)]
-    command = [sys.executable, "-m", "stowplan", *arguments]
-    process = os.posix_spawn(sys.executable, command, dict(os.environ), file_actions=actions)
-    _, status, usage = os.wait4(process, 0)
-    os.close(null)
-    if stdin:
-        os.close(given)
-    return Measured(os.waitstatus_to_exitcode(status), usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
+    """A command in a process of its own: its exit code and the most memory that it held."""
+    command = [sys.executable, "-c", LAUNCH, *arguments]
+    with (stdin or Path(os.devnull)).open("rb") as given:
+        ended = subprocess.run(command, stdin=given, capture_output=True, text=True, check=True, timeout=300)
+    code, mib = ended.stdout.split()
+    return Measured(int(code), float(mib))
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="memory is counted in other units")
@@ -81,3 +86,13 @@ def test_lines_are_counted_over_parts(before: str, end: str) -> None:
     place = last.locate(("last",))
     assert (place.line, place.column) == (text[: text.index("last")].count(end) + 1, 7)
     assert place.text.rstrip("\r") == "last: here"
+
+
+def test_definitions_that_no_document_needs_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken.yaml").write_bytes(b"\xff")
+    monkeypatch.setattr(Path, "read_bytes", None)
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\napiVersion: v1\nkind: Nothing\nmetadata: {name: a}\n"
+    documents = list(read_bytes(text.encode(), "a.yaml", scalar=kubernetes_scalar))
+    assert check_bundle(documents[:1], "1.36", crds=Definitions([tmp_path])) == []
+    with pytest.raises(TypeError):
+        check_bundle(documents, "1.36", crds=Definitions([tmp_path]))

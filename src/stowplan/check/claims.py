@@ -54,7 +54,7 @@ def used_claims(pod: Pod, container: Container) -> list[Reference]:
 def claimed(bundle: Bundle, pod: Pod, container: Container) -> Iterator[Claimed]:
     """Devices that a container claims, as far as the bundle holds the claims."""
     for reference in used_claims(pod, container):
-        for item in bundle.by_name.get((reference.kind, reference.target), ()):
+        for item in bundle.named(reference.kind, reference.target):
             yield from _requests(item)
 
 

@@ -76,7 +76,7 @@ def pods_near(bundle: Bundle, item: Object, selector: Mapping[str, Any]) -> Iter
         bundle.worked_out[key] = _labelled(pods_of(bundle))
     labelled: Mapping[tuple[str, object, object], list[PodOf]] = bundle.worked_out[key]
     wanted = _wanted(selector)
-    spaces = {item.namespace, ""} if item.namespace else {found.item.namespace for found in pods_of(bundle)}
+    spaces = (item.namespace, "") if item.namespace else dict.fromkeys(p.item.namespace for p in pods_of(bundle))
     for space in spaces:
         pools = [
             labelled.get((space, *label), []) for label in (wanted or {_ANY: None}).items() if _is_scalar(label[1])
@@ -187,6 +187,13 @@ def _variables(item: Object, container: Container) -> Iterator[Reference]:
                 yield Reference(item, kind, name, (*where, "name"), keys)
 
 
-def holders(bundle: Bundle, kind: str, name: str) -> list[Object]:
-    """Objects of the bundle of that kind and name, in whatever namespace."""
-    return [item for item in bundle.by_name.get((kind, name), ()) if is_own(item)]
+def holder(bundle: Bundle, kind: str, name: str) -> Object | None:
+    """The first object of the bundle of that kind and name, in whatever namespace."""
+    return next((item for item in bundle.named(kind, name) if is_own(item)), None)
+
+
+def holders_near(bundle: Bundle, near: Object, kind: str, name: str) -> list[Object]:
+    """Objects of that kind and name that are, or may be, in the namespace of another."""
+    spaces = bundle.by_name.get((kind, name), {})
+    held = (spaces.get(space, ()) for space in (near.namespace, "")) if near.namespace else spaces.values()
+    return [item for items in held for item in items if is_own(item)]

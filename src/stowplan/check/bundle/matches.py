@@ -10,10 +10,10 @@ from stowplan.check.admission._syntax import short, text
 from stowplan.check.bundle._references import (
     PodOf,
     all_pods_known,
+    holders_near,
     matches,
     pods_near,
     pods_of,
-    same_namespace,
 )
 from stowplan.check.objects import Bundle, Container, Object, containers, mapping, sequence
 from stowplan.check.registry import Found, check
@@ -183,7 +183,7 @@ def roles_exist(bundle: Bundle) -> Iterator[Found]:
 
 
 def _has(bundle: Bundle, kind: str, name: str, near: Object) -> bool:
-    return any(is_own(o) and same_namespace(near, o) for o in bundle.by_name.get((kind, name), ()))
+    return any(holders_near(bundle, near, kind, name))
 
 
 _TARGET = "spec:\n  maxReplicas: 4\n  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: %s}"
