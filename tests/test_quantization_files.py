@@ -213,7 +213,7 @@ def test_a_table_of_tensors_is_held_against_every_matrix(catalog: Catalog) -> No
     plan = {"pairing": {"variant": "deepseek-v4-flash"}, "engine": {"name": "vllm-ascend"}}
 
     def checked(changed: dict[str, str]) -> dict[str, str]:
-        document = Document(changed, "quant_model_description.json", (), (0, 0), {})
+        document = Document(changed, "quant_model_description.json")
         return {d.code: d.message for d in check_bundle([document], "1.37", plan, catalog)}
 
     assert checked(table) == {}

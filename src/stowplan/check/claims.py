@@ -54,9 +54,8 @@ def used_claims(pod: Pod, container: Container) -> list[Reference]:
 def claimed(bundle: Bundle, pod: Pod, container: Container) -> Iterator[Claimed]:
     """Devices that a container claims, as far as the bundle holds the claims."""
     for reference in used_claims(pod, container):
-        for item in bundle.of(reference.kind):
-            if item.name == reference.target:
-                yield from _requests(item)
+        for item in bundle.named(reference.kind, reference.target):
+            yield from _requests(item)
 
 
 def makers(bundle: Bundle) -> dict[str, Object]:

@@ -93,13 +93,22 @@ def commands(item: Object, bundle: Bundle) -> tuple[Command, ...]:
     """The engine commands of an object's pods, which may run or read files of the bundle's ConfigMaps."""
     key = ("commands", id(item))
     if key not in bundle.worked_out:
-        found = (_command(serving, bundle.of("ConfigMap")) for serving in servings(item))
+        found = (_command(serving, _texts(bundle)) for serving in servings(item))
         bundle.worked_out[key] = tuple(command for command in found if command is not None)
     known: tuple[Command, ...] = bundle.worked_out[key]
     return known
 
 
-def _command(serving: Serving, maps: tuple[Object, ...]) -> Command | None:
+def _texts(bundle: Bundle) -> Mapping[str, Mapping[str, Any]]:
+    """What the ConfigMaps of the bundle hold, by name."""
+    key = ("texts", 0)
+    if key not in bundle.worked_out:
+        bundle.worked_out[key] = {item.name: mapping(item.data.get("data")) for item in bundle.of("ConfigMap")}
+    known: Mapping[str, Mapping[str, Any]] = bundle.worked_out[key]
+    return known
+
+
+def _command(serving: Serving, maps: Mapping[str, Mapping[str, Any]]) -> Command | None:
     container, variables = serving.container, dict(serving.env)
     own, given = (
         [w for w in sequence(container.data.get(field)) if isinstance(w, str)] for field in ("command", "args")

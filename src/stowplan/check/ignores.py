@@ -73,15 +73,11 @@ def _unused(ignore: _Ignore) -> Diagnostic:
 
 
 def _comments(documents: Iterable[Document]) -> Iterator[tuple[str, Location, str]]:
-    seen = set()
-    for document in documents:
-        if document.file in seen:  # documents of one file share its lines
-            continue
-        seen.add(document.file)
-        for number, line in enumerate(document.lines):
-            match = _COMMENT.search(line) if "stowplan:" in line else None
+    for part in dict.fromkeys(document.part for document in documents if document.part):
+        for number, line in part.lines_with("stowplan:"):
+            match = _COMMENT.search(line)
             if match:
-                yield match["rest"], Location(document.file, number + 1, match.start() + 1, line), ""
+                yield match["rest"], Location(part.file, number, match.start() + 1, line), ""
 
 
 def _annotations(objects: Iterable[Object]) -> Iterator[tuple[str, Location, str]]:

@@ -97,3 +97,15 @@ def all_checks() -> tuple[Check, ...]:
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{package.__name__}.{module.name}")
     return tuple(_CHECKS[code] for code in sorted(_CHECKS))
+
+
+@cache
+def checks_of(kind: str) -> tuple[Check, ...]:
+    """The checks that look at one object, of a kind."""
+    return tuple(c for c in all_checks() if not c.whole_bundle and (c.kinds is None or kind in c.kinds))
+
+
+@cache
+def checks_of_bundles() -> tuple[Check, ...]:
+    """The checks that look at all objects together."""
+    return tuple(c for c in all_checks() if c.whole_bundle)

@@ -19,7 +19,7 @@ def check_rendered(
     bundles: dict[str, list[Document]] = {}
     for artifact in artifacts:
         for item in artifact.objects:
-            document = Document(item, artifact.path, (), (0, 0), {})
+            document = Document(item, artifact.path)
             bundles.setdefault(_bundle(artifact.path), []).append(document)
     return [
         d for folder, documents in bundles.items() for d in check_bundle(documents, minor, plans.get(folder), catalog)

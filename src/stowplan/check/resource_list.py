@@ -73,12 +73,12 @@ def _read(raw: bytes) -> tuple[Document, Document | None]:
     if not isinstance(config, Mapping):
         return documents[0], None
     if config.get("apiVersion") != API_VERSION:
-        return documents[0], replace(documents[0], data=config)
+        return documents[0], replace(documents[0], data=config, base=("functionConfig",))
     ours = next(iter(read_bytes(raw, _STDIN, scalar=json_scalar)))
     metadata = ours.data["functionConfig"].get("metadata")
     for key in _NOT_OURS if isinstance(metadata, dict) else ():
         metadata.pop(key, None)
-    return documents[0], replace(ours, data=ours.data["functionConfig"])
+    return documents[0], replace(ours, data=ours.data["functionConfig"], base=("functionConfig",))
 
 
 def _minor(config: Document, default: str) -> str:
@@ -159,15 +159,8 @@ def _result(found: Diagnostic, item: Mapping[str, Any], field: tuple[str | int, 
 
 def _path_at(document: Document, place: Location | None) -> tuple[str | int, ...]:
     """The deepest part of the document that begins at a place, as a key or as a value."""
-    wanted = ((place.line or 0) - 1, (place.column or 0) - 1) if place else (-1, -1)
     found: tuple[str | int, ...] = ()
-    stack: list[tuple[tuple[str | int, ...], Any]] = [((), document.data)]
-    while stack:
-        path, node = stack.pop()
-        for step, mark in document.marks.get(id(node), {}).items():
-            if isinstance(node, Mapping) and step not in node:  # taken out of a functionConfig
-                continue
-            if wanted in ((mark.key_line, mark.key_column), (mark.line, mark.column)) and len(path) >= len(found):
-                found = (*path, step)
-            stack.append(((*path, step), node[step]))
+    for path, places in document.places() if place else ():
+        if place in places and len(path) > len(found):
+            found = path
     return found

@@ -11,7 +11,7 @@ from stowplan.check.custom_resources.definitions import Definition, Definitions,
 from stowplan.check.kubernetes_schema import SchemaError, minors_serving, schemas
 from stowplan.check.objects import Advertised, Bundle, Object, mapping
 from stowplan.check.quantization import is_quantization_file
-from stowplan.check.registry import all_checks
+from stowplan.check.registry import checks_of, checks_of_bundles
 from stowplan.diagnostics import Diagnostic, Severity
 from stowplan.located_yaml import Document
 from stowplan.profiles.kinds import API_VERSION
@@ -48,24 +48,26 @@ def check_bundle(
     crds: Definitions | None = None,
 ) -> list[Diagnostic]:
     """Every finding on the objects that are applied together; `crds` are definitions from elsewhere."""
-    documents = list(documents)
-    beside = [d for d in documents if is_plan(d.data)]
-    if beside:
-        plan, documents = plan or beside[0].data, [d for d in documents if d not in beside]
-    others = [d for d in documents if catalog and is_quantization_file(d.data, catalog)]
-    documents = [d for d in documents if d not in others]
-    found = [_not_an_object(d) for d in documents if d.data is not None and not isinstance(d.data, Mapping)]
-    bundle = Bundle(tuple(objects_of(documents)), minor, plan, catalog, advertised, tuple(others))
+    manifests: list[Document] = []
+    others: list[Document] = []
+    for document in documents:
+        if is_plan(document.data):
+            plan = plan or document.data
+        elif catalog and is_quantization_file(document.data, catalog):
+            others.append(document)
+        else:
+            manifests.append(document)
+    found = [_not_an_object(d) for d in manifests if d.data is not None and not isinstance(d.data, Mapping)]
+    bundle = Bundle(tuple(objects_of(manifests)), minor, plan, catalog, advertised, tuple(others))
     find = _finder(bundle, crds)
-    for item in bundle.objects:
-        found += list(dict.fromkeys(_schema(item, minor, find)))
-    for check in all_checks():
-        if check.whole_bundle:
-            found += [check.diagnose(f) for f in check.run(bundle)]
-            continue
-        for item in bundle.objects if check.kinds is None else (o for kind in check.kinds for o in bundle.of(kind)):
+    for item in bundle.objects:  # all of one object at once: its places are read again for each that comes between
+        found += dict.fromkeys(_schema(item, minor, find))
+        for check in checks_of(item.kind):
             found += [check.diagnose(f) for f in check.run(item, bundle)]
-    return found
+    said = [(check, f) for check in checks_of_bundles() for f in check.run(bundle)]
+    order = {id(item.document): number for number, item in enumerate(bundle.objects)}
+    said.sort(key=lambda pair: order.get(id(pair[1].object.document), -1))
+    return found + [check.diagnose(f) for check, f in said]
 
 
 def is_plan(data: object) -> bool:

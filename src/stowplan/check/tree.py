@@ -17,7 +17,7 @@ from stowplan.check.profiles import check_profile
 from stowplan.check.quantization import is_quantization_file
 from stowplan.check.runner import check_bundle, is_plan, objects_of
 from stowplan.diagnostics import Diagnostic, Location, Refused
-from stowplan.located_yaml import Document, read_bytes, read_file
+from stowplan.located_yaml import Document, read_bytes, read_file, read_stream
 from stowplan.plain_scalars import json_scalar, kubernetes_scalar
 from stowplan.profiles.kinds import API_VERSION
 
@@ -59,7 +59,7 @@ def check_paths(
     against = _Against(catalog, version, minor is not None, Definitions(crds))
     found: list[Diagnostic] = []
     for path in paths:
-        found += _check_stdin(stdin.read(), against) if path == "-" else _check_path(Path(path), against)
+        found += _check_stdin(read_stream(stdin), against) if path == "-" else _check_path(Path(path), against)
     return found
 
 
@@ -93,9 +93,14 @@ def _check_path(path: Path, against: _Against) -> list[Diagnostic]:
     found: list[Diagnostic] = []
     said = tuple(read_advertised((file, document.data) for file in path.rglob(FILE) for document in _read(file)[0]))
     for root, files in _bundles(path).items():
-        plan = _plan(root)
+        documents: list[Document] = []
+        for file in files:
+            read, problems = _read(file)
+            documents += read
+            found += problems
+        plan = _plan(root, documents)
         beside = None if against.pinned else _minor_of(plan)
-        found += _check_files(files, replace(against, version=beside or against.version), plan, said)
+        found += _check_documents(documents, replace(against, version=beside or against.version), plan, said)
     return found
 
 
@@ -130,30 +135,15 @@ def _hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
-def _plan(root: Path) -> Mapping[str, Any] | None:
-    file = root / "plan.yaml"
-    if not file.is_file():
-        return None
-    documents, _ = _read(file)
-    data = documents[0].data if documents else None
-    return data if is_plan(data) else None
+def _plan(root: Path, documents: Iterable[Document]) -> Mapping[str, Any] | None:
+    """The plan that stands in the bundle's own folder."""
+    file = str(root / "plan.yaml")
+    return next((d.data for d in documents if d.file == file and is_plan(d.data)), None)
 
 
 def _minor_of(plan: Mapping[str, Any] | None) -> str | None:
     value = mapping((plan or {}).get("pairing")).get("kubernetes")
     return value if value in MINORS else None
-
-
-def _check_files(
-    files: list[Path], against: _Against, plan: Mapping[str, Any] | None, advertised: tuple[Advertised, ...]
-) -> list[Diagnostic]:
-    found: list[Diagnostic] = []
-    documents: list[Document] = []
-    for file in files:
-        read, problems = _read(file)
-        documents += read
-        found += problems
-    return found + _check_documents(documents, against, plan, advertised)
 
 
 def _read(file: Path) -> tuple[list[Document], list[Diagnostic]]:

@@ -6,7 +6,7 @@ a container over fields of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -133,13 +133,12 @@ def _variables(container: Mapping[str, Any], more: tuple[Any, ...] = ()) -> dict
     return {str(e.get("name")): str(e["value"]) for e in given if e.get("value") is not None}
 
 
-def mounted_files(serving: Serving, maps: Iterable[Object]) -> dict[str, str]:
-    """Path in the container to the text of a ConfigMap of the bundle."""
-    named = {item.name: mapping(item.data.get("data")) for item in maps}
+def mounted_files(serving: Serving, maps: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Path in the container to the text of a ConfigMap of the bundle; `maps` are their texts by name."""
     volumes = {v.get("name"): v for v in map(mapping, sequence(serving.pod.spec.get("volumes")))}
     found: dict[str, str] = {}
     for mount in map(mapping, sequence(serving.container.data.get("volumeMounts"))):
-        texts = named.get(str(mapping(mapping(volumes.get(mount.get("name"))).get("configMap")).get("name")), {})
+        texts = maps.get(str(mapping(mapping(volumes.get(mount.get("name"))).get("configMap")).get("name")), {})
         path, part = str(mount.get("mountPath", "")).rstrip("/"), mount.get("subPath")
         if part is None:
             found |= {f"{path}/{key}": text for key, text in texts.items() if isinstance(text, str)}

@@ -79,7 +79,7 @@ def _restart(old: Held, new: Held) -> Iterator[str]:
 
 def _pods(item: Held) -> list[tuple[Any, ...]]:
     """Metadata and spec of every pod template."""
-    held = Object(item.data, Document(item.data, item.path, (), (0, 0), {}))
+    held = Object(item.data, Document(item.data, item.path))
     return [(pod.metadata, pod.spec) for pod in held.pods]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from stowplan.check.admission._register import is_own
@@ -38,6 +38,10 @@ _GROUPS_WITHOUT_PODS = {
 _OTHER_POD_MAKERS = {"PodTemplate", "ReplicationController"}
 
 
+_ANY = ""
+"""No label has this key: every pod is listed under it."""
+
+
 class PodOf(NamedTuple):
     """A pod and the object that holds it."""
 
@@ -55,12 +59,48 @@ class Reference(NamedTuple):
     keys: tuple[tuple[str, Path], ...] = ()
 
 
-def pods_of(bundle: Bundle) -> Iterator[PodOf]:
+def pods_of(bundle: Bundle) -> tuple[PodOf, ...]:
     """Every pod and pod template of the bundle."""
-    for item in bundle.objects:
-        if item.pods and is_own(item):
-            for pod in item.pods:
-                yield PodOf(item, pod)
+    key = ("pods", 0)
+    if key not in bundle.worked_out:
+        makers = (item for item in bundle.objects if item.pods and is_own(item))
+        bundle.worked_out[key] = tuple(PodOf(item, pod) for item in makers for pod in item.pods)
+    known: tuple[PodOf, ...] = bundle.worked_out[key]
+    return known
+
+
+def pods_near(bundle: Bundle, item: Object, selector: Mapping[str, Any]) -> Iterator[PodOf]:
+    """The pods that an object's selector may match: of its namespace, with the label of the selector that fewest have."""
+    key = ("labelled pods", 0)
+    if key not in bundle.worked_out:
+        bundle.worked_out[key] = _labelled(pods_of(bundle))
+    labelled: Mapping[tuple[str, object, object], list[PodOf]] = bundle.worked_out[key]
+    wanted = _wanted(selector)
+    spaces = (item.namespace, "") if item.namespace else dict.fromkeys(p.item.namespace for p in pods_of(bundle))
+    for space in spaces:
+        pools = [
+            labelled.get((space, *label), []) for label in (wanted or {_ANY: None}).items() if _is_scalar(label[1])
+        ]
+        yield from (f for f in min(pools, key=len, default=pods_of(bundle)) if same_namespace(item, f.item))
+
+
+def _labelled(pods: Iterable[PodOf]) -> dict[tuple[str, object, object], list[PodOf]]:
+    found: dict[tuple[str, object, object], list[PodOf]] = {}
+    for one in pods:
+        labels = mapping(one.pod.metadata.get("labels"))
+        for key, value in [(_ANY, None), *((k, v) for k, v in labels.items() if _is_scalar(v))]:
+            found.setdefault((one.item.namespace, key, value), []).append(one)
+    return found
+
+
+def _is_scalar(value: object) -> bool:
+    return not isinstance(value, dict | list)
+
+
+def _wanted(selector: Mapping[str, Any]) -> dict[str, Any]:
+    """Labels that a selector asks for, without those that controllers set."""
+    given = mapping(selector.get("matchLabels"))
+    return {key: value for key, value in given.items() if not key.startswith(_SET_BY_CONTROLLERS)}
 
 
 def all_pods_known(bundle: Bundle) -> bool:
@@ -81,11 +121,7 @@ def same_namespace(one: Object, other: Object) -> bool:
 
 def matches(selector: Mapping[str, Any], found: PodOf) -> bool:
     """Whether a label selector may match a pod, with labels that controllers set taken as met."""
-    wanted = {
-        key: value
-        for key, value in mapping(selector.get("matchLabels")).items()
-        if not key.startswith(_SET_BY_CONTROLLERS)
-    }
+    wanted = _wanted(selector)
     others = [
         e
         for e in sequence(selector.get("matchExpressions"))
@@ -110,8 +146,16 @@ _VARIABLES: tuple[tuple[str, Path], ...] = (
 )
 
 
-def references(bundle: Bundle) -> Iterator[Reference]:
+def references(bundle: Bundle) -> tuple[Reference, ...]:
     """What pods of the bundle need by name; what is optional is left out."""
+    key = ("references", 0)
+    if key not in bundle.worked_out:
+        bundle.worked_out[key] = tuple(_references(bundle))
+    known: tuple[Reference, ...] = bundle.worked_out[key]
+    return known
+
+
+def _references(bundle: Bundle) -> Iterator[Reference]:
     for item, pod in pods_of(bundle):
         for kind, steps, field, optional in _VOLUMES:
             for data, path in walk(pod.spec, steps):
@@ -143,6 +187,13 @@ def _variables(item: Object, container: Container) -> Iterator[Reference]:
                 yield Reference(item, kind, name, (*where, "name"), keys)
 
 
-def holders(bundle: Bundle, kind: str, name: str) -> list[Object]:
-    """Objects of the bundle of that kind and name, in whatever namespace."""
-    return [item for item in bundle.of(kind) if item.name == name and is_own(item)]
+def holder(bundle: Bundle, kind: str, name: str) -> Object | None:
+    """The first object of the bundle of that kind and name, in whatever namespace."""
+    return next((item for item in bundle.named(kind, name) if is_own(item)), None)
+
+
+def holders_near(bundle: Bundle, near: Object, kind: str, name: str) -> list[Object]:
+    """Objects of that kind and name that are, or may be, in the namespace of another."""
+    spaces = bundle.by_name.get((kind, name), {})
+    held = (spaces.get(space, ()) for space in (near.namespace, "")) if near.namespace else spaces.values()
+    return [item for items in held for item in items if is_own(item)]

@@ -10,9 +10,10 @@ from stowplan.check.admission._syntax import short, text
 from stowplan.check.bundle._references import (
     PodOf,
     all_pods_known,
+    holders_near,
     matches,
+    pods_near,
     pods_of,
-    same_namespace,
 )
 from stowplan.check.objects import Bundle, Container, Object, containers, mapping, sequence
 from stowplan.check.registry import Found, check
@@ -27,7 +28,7 @@ def _selected(bundle: Bundle, item: Object, selector: object) -> list[PodOf] | N
     """The pods that an object selects; None where that cannot be said."""
     if not isinstance(selector, dict):
         return None
-    return [found for found in pods_of(bundle) if same_namespace(item, found.item) and matches(selector, found)]
+    return [found for found in pods_near(bundle, item, selector) if matches(selector, found)]
 
 
 def _selects_nothing(bundle: Bundle, kind: str, field: str) -> Iterator[Found]:
@@ -182,7 +183,7 @@ def roles_exist(bundle: Bundle) -> Iterator[Found]:
 
 
 def _has(bundle: Bundle, kind: str, name: str, near: Object) -> bool:
-    return any(o.name == name and is_own(o) and same_namespace(near, o) for o in bundle.of(kind))
+    return any(holders_near(bundle, near, kind, name))
 
 
 _TARGET = "spec:\n  maxReplicas: 4\n  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: %s}"

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from stowplan.check.admission._examples import pod, thing
 from stowplan.check.admission._syntax import short
-from stowplan.check.bundle._references import Reference, holders, references, same_namespace
+from stowplan.check.bundle._references import Reference, holder, holders_near, references
 from stowplan.check.claims import makers
 from stowplan.check.objects import Bundle, mapping
 from stowplan.check.registry import Found, check
@@ -20,6 +20,10 @@ _KEY = "env:\n  - name: A\n    valueFrom: {configMapKeyRef: {name: settings, key
 _CLAIM = "spec:\n  accessModes: [ReadWriteMany]\n  resources:\n    requests: {storage: 1Ti}"
 
 
+_MANY = 200
+"""Among more names than these some are always alike, and a guess says nothing."""
+
+
 def _expected(found: Reference) -> list[str]:
     return [
         name
@@ -30,11 +34,12 @@ def _expected(found: Reference) -> list[str]:
 
 def _missing(bundle: Bundle, kind: str, made: Collection[str] = ()) -> Iterator[Found]:
     for found in references(bundle):
-        if found.kind != kind or (kind, found.name) in _ALWAYS or holders(bundle, kind, found.name):
+        if found.kind != kind or (kind, found.name) in _ALWAYS or holder(bundle, kind, found.name):
             continue
         if found.name in made or f"{kind}/{found.name}" in _expected(found):
             continue
-        hint = did_you_mean(found.name, [item.name for item in bundle.of(kind) if item.name])
+        known = [item.name for item in bundle.of(kind) if item.name]
+        hint = did_you_mean(found.name, known) if len(known) <= _MANY else ""
         message = f"the bundle holds no {kind} {short(found.name)}"
         yield Found(found.item, found.path, message, hint or "add it, or create it beforehand")
 
@@ -136,9 +141,9 @@ def _in(namespace: str, document: str) -> str:
 def same_namespace_as_pod(bundle: Bundle) -> Iterator[Found]:
     """What a pod needs is in its own namespace."""
     for found in references(bundle):
-        held = [] if (found.kind, found.name) in _ALWAYS else holders(bundle, found.kind, found.name)
-        if held and not any(same_namespace(found.item, item) for item in held):
-            where = f"'{held[0].namespace}', the pod in '{found.item.namespace}'"
+        held = None if (found.kind, found.name) in _ALWAYS else holder(bundle, found.kind, found.name)
+        if held and not holders_near(bundle, found.item, found.kind, found.name):
+            where = f"'{held.namespace}', the pod in '{found.item.namespace}'"
             message = f"the {found.kind} {short(found.name)} is in the namespace {where}"
             yield Found(found.item, found.path, message, "put both into one namespace")
 
@@ -160,7 +165,7 @@ def keys_exist(bundle: Bundle) -> Iterator[Found]:
 
 
 def _missing_keys(bundle: Bundle, found: Reference) -> Iterator[Found]:
-    held = [h for h in holders(bundle, found.kind, found.name) if same_namespace(found.item, h)]
+    held = holders_near(bundle, found.item, found.kind, found.name)
     fields = ("data", "binaryData", "stringData")
     keys = {key for item in held for field in fields for key in mapping(item.data.get(field))}
     for key, path in found.keys if held else ():

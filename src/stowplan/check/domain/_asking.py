@@ -112,9 +112,9 @@ def asked_for(item: Object, bundle: Bundle) -> Iterator[Asked]:
 def layers_of(asked: Asked, bundle: Bundle) -> dict[str, DeviceLayerSpec]:
     """Layers that advertise the resource (on the pod's server, where it selects one)."""
     layers = bundle.catalog.device_layers if bundle.catalog else {}
-    found = {}
+    found, server = {}, asked.server
     for name, layer in layers.items():
-        servers = [s for key, s in layer.servers.items() if asked.server in ("", key)]
+        servers = [s for key, s in layer.servers.items() if server in ("", key)]
         if any(s.resource == asked.resource for s in servers):
             found[name] = layer
     return found

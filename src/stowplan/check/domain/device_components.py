@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 from stowplan.check.admission._examples import pod
@@ -25,6 +26,7 @@ def _image(image: str, pull: str = "IfNotPresent") -> str:
     return _POD.format(image=image, pull=pull)
 
 
+@lru_cache(maxsize=1024)
 def _repository(image: str) -> tuple[str, str]:
     """Last two parts of an image's path (a mirror changes those before), and its tag."""
     path, _, tag = image.partition("@")[0].rpartition(":")

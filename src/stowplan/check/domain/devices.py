@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import combinations
 from typing import Any, NamedTuple
 
 from stowplan.check.admission._examples import thing
@@ -65,15 +64,21 @@ class _Owning(NamedTuple):
 )
 def one_owner_of_a_device(bundle: Bundle) -> Iterator[Found]:
     """One program hands out the devices of a host: device plugin, DRA driver or a sharing scheduler's plugin."""
-    owning = [*_owning(bundle)]
-    for one, other in combinations(owning, 2):
-        shared = sorted({*one.owner.devices} & {*other.owner.devices})
-        if one.item is other.item or not shared or not overlap(one.hosts, other.hosts):
+    before: list[_Owning] = []
+    for other in _owning(bundle):
+        one = next((one for one in before if _shared(one, other) and overlap(one.hosts, other.hosts)), None)
+        before.append(other)
+        if one is None:
             continue
-        message = f"{other.owner.title} and {one.owner.title} ({one.item}) both hand out {', '.join(shared)} on the same hosts"
+        devices = ", ".join(_shared(one, other))
+        message = f"{other.owner.title} and {one.owner.title} ({one.item}) both hand out {devices} on the same hosts"
         yield Found(
             other.item, ("metadata", "name"), message, "remove one, or keep their hosts apart by a node selector"
         )
+
+
+def _shared(one: _Owning, other: _Owning) -> list[str]:
+    return sorted({*one.owner.devices} & {*other.owner.devices}) if one.item is not other.item else []
 
 
 def _owning(bundle: Bundle) -> Iterator[_Owning]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import product
 from typing import Any
 
 from stowplan.check.commands import Command, commands
@@ -16,6 +15,7 @@ from stowplan.plan.settings import pin_path
 _ALIKE = ("--block-size", "--page-size", "--kv-cache-dtype")
 _PRODUCERS, _CONSUMERS = frozenset({"kv_producer"}), frozenset({"kv_consumer"})
 _MODES = ("--disaggregation-mode",)
+_RANKS = "--data-parallel-size"
 _POD = """\
 apiVersion: v1
 kind: Pod
@@ -74,9 +74,12 @@ def caches_are_alike(bundle: Bundle) -> Iterator[Found]:
     """Prefill and decode keep their caches alike."""
     found = [(item, command) for item in bundle.objects for command in commands(item, bundle)]
     prefills, decodes = ([pair for pair in found if _role(pair[1]) == role] for role in ("prefill", "decode"))
-    for (_, one), (item, other) in product(prefills, decodes):
-        if one.model != other.model or one.program != other.program:
-            continue
+    by_model: dict[tuple[str, str], list[Command]] = {}
+    for _, one in prefills:
+        by_model.setdefault((one.model, one.program), []).append(one)
+    for one, item, other in (
+        (one, *pair) for pair in decodes for one in by_model.get((pair[1].model, pair[1].program), ())
+    ):
         for flag in _ALIKE:
             mine, its = other.flags.get(flag), one.flags.get(flag)
             if mine != its and "$" not in f"{mine}{its}":
@@ -99,8 +102,12 @@ def caches_are_alike(bundle: Bundle) -> Iterator[Found]:
 def told_sizes_are_real(bundle: Bundle) -> Iterator[Found]:
     """The sizes that prefill and decode are told are those that they have."""
     found = [run for item in bundle.objects for run in running(item, bundle) if _role(run.command)]
-    for run, other in product(found, found):
-        if run.name == other.name and run.command.model == other.command.model:
+    alike: dict[tuple[str, str], dict[tuple[object, ...], Running]] = {}
+    for run in found:
+        sizes = (_role(run.command), run.size("tp"), run.size("dp"), _RANKS in run.command.flags)
+        alike.setdefault((run.name, run.command.model), {})[sizes] = run
+    for run in found:
+        for other in alike[run.name, run.command.model].values():
             yield from _wrong_sizes(run, other)
 
 
@@ -113,7 +120,7 @@ def _wrong_sizes(run: Running, other: Running) -> Iterator[Found]:
         told = mapping(dig(run.command.flags, (*pin_path(transfer.sizes.path)[1:], role)))
         for key, field in ((transfer.sizes.tp, "tp"), (transfer.sizes.dp, "dp")):
             real = other.size(field)
-            if field == "dp" and "--data-parallel-size" not in other.command.flags:
+            if field == "dp" and _RANKS not in other.command.flags:
                 continue  # ranks of their own processes are counted nowhere in the file
             if key in told and real is not None and type(told[key]) is int and told[key] != real:
                 yield Found(run.item, run.command.path, f"is told that {role} has {key} {told[key]}; it has {real}")

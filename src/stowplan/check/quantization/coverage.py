@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property, lru_cache
@@ -14,6 +14,9 @@ from stowplan.fit.names import Module, Modules
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _REGEX = "re:"
 _EVERY_LINEAR = ("Linear", "torch.nn.Linear")
+
+Naming = Callable[[str], object]
+"""Of the name of a module: true where a pattern names it."""
 
 
 @lru_cache(maxsize=4096)
@@ -29,6 +32,15 @@ def _matcher(text: str, *, regex: bool, exact: bool) -> re.Pattern[str] | None:
         return re.compile("|".join(translate(one) for one in _unbraced(text)))
     except re.error:
         return None
+
+
+@lru_cache(maxsize=4096)
+def _naming(text: str, suffixes: tuple[str, ...], *, regex: bool, exact: bool) -> Naming:
+    found = _matcher(text, regex=regex, exact=exact)
+    if found is None:
+        return lambda _: None
+    match = found.match
+    return (lambda name: any(match(name + suffix) for suffix in suffixes)) if any(suffixes) else match
 
 
 def _unbraced(text: str) -> Iterator[str]:
@@ -55,38 +67,44 @@ class Coverage:
     def reaches(self, pattern: Pattern, spelling: str | None = None) -> bool:
         """Whether a pattern names any module."""
         family = spelling or self.file.spelling
-        if any(self._named(pattern, name) for name in self.model.spelled(family, whole=False)):
+        named = self._naming(pattern)
+        if any(map(named, self.model.spelled(family, whole=False))):
             return True
         numbered = any(character.isdigit() for character in pattern.text)
-        return numbered and any(self._named(pattern, name) for name in self.model.spelled(family))
+        return numbered and any(map(named, self.model.spelled(family)))
 
     def other_spelling(self, pattern: Pattern) -> str | None:
         """The spelling in which a pattern that names nothing here would name something."""
         others = (name for name in self.model.spellings if name != self.file.spelling)
         return next((name for name in others if self.reaches(pattern, name)), None)
 
-    def _named(self, pattern: Pattern, name: str) -> bool:
+    def _naming(self, pattern: Pattern) -> Naming:
+        """Whether a pattern names a module, as a function of the module's name."""
         regex = bool(self.file.spec.patterns and self.file.spec.patterns.style == "regex")
-        found = _matcher(pattern.text, regex=regex, exact=self.file.rules.exact)
-        suffixes = self.file.foreign.suffixes or ("",)
-        return found is not None and any(found.match(name + suffix) for suffix in suffixes)
+        return _naming(pattern.text, self.file.foreign.suffixes, regex=regex, exact=self.file.rules.exact)
 
     @cached_property
     def rules_of(self) -> Mapping[str, tuple[Rule, ...]]:
         """Native name of each matrix to the rules that quantize it."""
-        return {module.name: tuple(self._rules(name)) for name, module in self.names if module.linear}
+        names = {module.name: name for name, module in self.names if module.linear}
+        if self.file.rules.exact:
+            return {native: tuple(self.tabled.get(name, ())) for native, name in names.items()}
+        found: dict[str, list[Rule]] = {native: [] for native in names}
+        for rule in self.file.rules.quantized:
+            included, excluded = self._any_of(rule.include), self._any_of((*rule.exclude, *self._kept_from(rule)))
+            for native, name in names.items():
+                if included(name) and not excluded(name):
+                    found[native].append(rule)
+        return {native: tuple(rules) for native, rules in found.items()}
 
-    def _rules(self, name: str) -> Iterator[Rule]:
+    def _any_of(self, patterns: Iterable[Pattern]) -> Naming:
+        namings = [self._naming(pattern) for pattern in patterns]
+        return lambda name: any(naming(name) for naming in namings)
+
+    def _kept_from(self, rule: Rule) -> Iterator[Pattern]:
+        """What is kept in spite of a rule: where the order counts, only what stands after it."""
         rules = self.file.rules
-        if rules.exact:
-            yield from self.tabled.get(name, ())
-            return
-        for rule in rules.quantized:
-            if not any(self._named(pattern, name) for pattern in rule.include):
-                continue
-            later = (p for p in rules.kept if not rules.ordered or p.path > rule.path or _of_other_list(p, rule))
-            if not any(self._named(pattern, name) for pattern in (*rule.exclude, *later)):
-                yield rule
+        return (p for p in rules.kept if not rules.ordered or p.path > rule.path or _of_other_list(p, rule))
 
     @cached_property
     def tabled(self) -> Mapping[str, list[Rule]]:
@@ -113,7 +131,7 @@ class Coverage:
         if self.file.rules.exact:
             return name in {pattern.text for pattern in self.file.rules.kept}
         excluded = [pattern for rule in self.file.rules.quantized for pattern in rule.exclude]
-        return any(self._named(pattern, name) for pattern in (*self.file.rules.kept, *excluded))
+        return bool(self._any_of((*self.file.rules.kept, *excluded))(name))
 
     @cached_property
     def dead(self) -> tuple[Pattern, ...]:

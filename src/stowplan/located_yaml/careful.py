@@ -1,4 +1,4 @@
-"""YAML text in, plain data with the line and column of every key and value out.
+"""The text of one part of a stream in; its data, with the line and column of every key and value, or the refusal out.
 
 Parsed event by event (libyaml), so that depth, size and alias expansion are bounded before
 anything is built.
@@ -6,11 +6,9 @@ anything is built.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
@@ -18,17 +16,14 @@ import yaml
 from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.plain_scalars import json_scalar
 
-MAX_BYTES = 16 * 2**20
 MAX_DEPTH = 64
 MAX_NODES = 2_000_000
 MAX_ALIAS_NODES = 50_000
+NULLS = {"", "~", "null", "Null", "NULL"}
 
-Path_ = Sequence[str | int]
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
-_SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 _TEXT_TAG = "tag:yaml.org,2002:str"
-_NULLS = {"", "~", "null", "Null", "NULL"}
 _RESOLVED_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null")}
 
 
@@ -41,87 +36,25 @@ class Mark(NamedTuple):
     column: int
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One YAML document: plain data, and where each part of it stands."""
+class Placed(NamedTuple):
+    """One document as it was read with places; lines count from the beginning of its part."""
 
     data: Any
-    file: str
-    lines: Sequence[str] = field(repr=False)
     start: tuple[int, int]
-    marks: dict[int, dict[str | int, Mark]] = field(repr=False)
-
-    def locate(self, path: Path_, *, key: bool = False) -> Location:
-        """The place of the longest part of `path` that exists; `key` points at the key itself.
-
-        Steps that the document does not have (a missing field, a union's tag) are stepped over,
-        and then the place is that of the nearest parent.
-        """
-        node, (line, column) = self.data, self.start
-        for step in path:
-            mark = self.marks.get(id(node), {}).get(step)
-            if mark is None:
-                continue
-            line, column = (mark[0], mark[1]) if key else (mark[2], mark[3])
-            node = node[step]
-        return _location(self.file, self.lines, line, column)
+    marks: dict[int, dict[str | int, Mark]]
+    """By the identity of a list or mapping of `data`: where each of its parts stands."""
+    nodes: int
 
 
-def _location(file: str, lines: Sequence[str], line: int, column: int) -> Location:
+def location(file: str, lines: Sequence[str], line: int, column: int, first_line: int = 0) -> Location:
     """A place from 0-based numbers; the end of the text counts as the end of its last line."""
     if line >= len(lines):
         line, column = max(len(lines) - 1, 0), len(lines[-1]) if lines else 0
-    return Location(file, line + 1, column + 1, lines[line] if lines else "")
+    return Location(file, first_line + line + 1, column + 1, lines[line] if lines else "")
 
 
-def read_file(path: Path, shown: str | None = None, *, scalar: Callable[[str], object] = json_scalar) -> list[Document]:
-    """All documents of a file.
-
-    Raises:
-        Refused: missing, a folder, too large, not text, not YAML, or over a limit.
-    """
-    name = shown or str(path)
-    try:
-        if path.is_dir():
-            raise _refuse("P001", "is a folder, a YAML file is expected", Location(name), unreadable=True)
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-            size = max(os.fstat(file.fileno()).st_size, len(raw))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise _refuse("P001", f"cannot be read: {reason}", Location(name), unreadable=True) from None
-    if size > MAX_BYTES:
-        message = f"is {size:,} bytes, more than the limit of {MAX_BYTES:,}"
-        raise _refuse("P002", message, Location(name), unreadable=True)
-    return list(read_bytes(raw, name, scalar=scalar))
-
-
-def read_bytes(raw: bytes, file: str, *, scalar: Callable[[str], object] = json_scalar) -> Iterator[Document]:
-    """The documents of a text in memory (standard input, a rendered artifact).
-
-    Raises:
-        Refused: as `read_file`.
-    """
-    if len(raw) > MAX_BYTES:
-        raise _refuse("P002", f"is more than the limit of {MAX_BYTES:,} bytes", Location(file), unreadable=True)
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        message = f"is not UTF-8 text (byte {error.start:,} is 0x{raw[error.start]:02x})"
-        raise _refuse("P003", message, Location(file), unreadable=True) from None
-    return _Reader(_without_surrogates(text), file, scalar).documents()
-
-
-def _without_surrogates(text: str) -> str:
-    """JSON writes characters beyond the 16-bit plane as pairs of escapes, which YAML does not read."""
-    if text.lstrip()[:1] not in ("{", "["):
-        return text
-    return _SURROGATES.sub(
-        lambda m: f"\\U{0x10000 + ((int(m[1], 16) & 0x3FF) << 10 | int(m[2], 16) & 0x3FF):08x}", text
-    )
-
-
-def _refuse(code: str, message: str, location: Location, *, hint: str = "", unreadable: bool = False) -> Refused:
+def refuse(code: str, message: str, location: Location, *, hint: str = "", unreadable: bool = False) -> Refused:
+    """A refusal with one finding on the text."""
     return Refused([Diagnostic(code, message, location, hint=hint, level="syntax")], unreadable=unreadable)
 
 
@@ -140,16 +73,20 @@ class _Open:
     merges: list[dict[str, Any]] = field(default_factory=list)
 
 
-class _Reader:
+class Reader:
     """Builds documents from libyaml's events without recursion."""
 
-    def __init__(self, text: str, file: str, scalar: Callable[[str], object]) -> None:
-        self.text, self.file, self.scalar = text, file, scalar
-        self.lines = _LINE_END.split(text)
-        self.nodes = self.alias_nodes = 0
+    def __init__(self, text: str, file: str, scalar: Callable[[str], object], first_line: int = 0) -> None:
+        self.text, self.file, self.scalar, self.first_line = text, file, scalar, first_line
+        self.lines = LINE_END.split(text)
 
-    def documents(self) -> Iterator[Document]:
-        loader = _Loader(self.text)
+    def documents(self) -> Iterator[Placed]:
+        """Every document of the text.
+
+        Raises:
+            Refused: it is not YAML, holds what is not read, or goes over a limit.
+        """
+        loader = Loader(self.text)
         try:
             while loader.check_event():
                 event = loader.get_event()
@@ -158,14 +95,15 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = self._place(mark) if mark else Location(self.file)
-            raise _refuse("P003", f"is not YAML: {error.problem or error.context}", place, unreadable=True) from None
+            raise refuse("P003", f"is not YAML: {error.problem or error.context}", place, unreadable=True) from None
         except yaml.YAMLError as error:
             reason = str(error).splitlines()[0]
-            raise _refuse("P003", f"is not YAML: {reason}", Location(self.file), unreadable=True) from None
+            raise refuse("P003", f"is not YAML: {reason}", Location(self.file), unreadable=True) from None
         finally:
             loader.dispose()
 
-    def _document(self, loader: Any) -> Document:
+    def _document(self, loader: Any) -> Placed:
+        self.nodes = self.alias_nodes = 0
         self.stack: list[_Open] = []
         self.anchors: dict[str, tuple[Any, int]] = {}
         self.marks: dict[int, dict[str | int, Mark]] = {}
@@ -181,7 +119,7 @@ class _Reader:
         }
         while type(event := loader.get_event()) is not yaml.DocumentEndEvent:
             handlers[type(event)](event)
-        return Document(self.root, self.file, self.lines, self.start, self.marks)
+        return Placed(self.root, self.start, self.marks, self.nodes)
 
     def _scalar(self, event: Any) -> None:
         text = event.value
@@ -196,14 +134,14 @@ class _Reader:
 
     def _key(self, text: str, event: Any, *, plain: bool) -> None:
         parent = self.stack[-1]
-        if plain and text in _NULLS and self.scalar is not json_scalar:
-            raise _refuse(
+        if plain and text in NULLS and self.scalar is not json_scalar:
+            raise refuse(
                 "P003", "a mapping key must not be null", self._place(event.start_mark), hint="put it in quotes"
             )
         parent.merging = plain and text == "<<"
         if text in parent.value and not parent.merging:
-            first = parent.marks[text].key_line + 1
-            raise _refuse(
+            first = self.first_line + parent.marks[text].key_line + 1
+            raise refuse(
                 "P006",
                 f"the key '{text}' is given twice, first on line {first}",
                 self._place(event.start_mark),
@@ -220,11 +158,11 @@ class _Reader:
     def _open(self, value: Any, event: Any) -> None:
         self._check_tag(event)
         if len(self.stack) >= MAX_DEPTH:
-            raise _refuse(
+            raise refuse(
                 "P005", f"is nested deeper than {MAX_DEPTH} levels", self._place(event.start_mark), unreadable=True
             )
         if self.stack and type(self.stack[-1].value) is dict and self.stack[-1].key is None:
-            raise _refuse("P003", "a mapping key must be text", self._place(event.start_mark), unreadable=True)
+            raise refuse("P003", "a mapping key must be text", self._place(event.start_mark), unreadable=True)
         marks: dict[str | int, Mark] = {}
         self.marks[id(value)] = marks
         self._add(value, event.start_mark)
@@ -242,7 +180,7 @@ class _Reader:
 
     def _alias(self, event: Any) -> None:
         if event.anchor not in self.anchors:
-            raise _refuse(
+            raise refuse(
                 "P003",
                 f"the alias *{event.anchor} has no anchor before it",
                 self._place(event.start_mark),
@@ -253,13 +191,13 @@ class _Reader:
         self.nodes += size
         if self.alias_nodes > MAX_ALIAS_NODES:
             message = f"aliases expand to more than {MAX_ALIAS_NODES:,} values"
-            raise _refuse("P005", message, self._place(event.start_mark), hint="write the values out", unreadable=True)
+            raise refuse("P005", message, self._place(event.start_mark), hint="write the values out", unreadable=True)
         self._add(value, event.start_mark)
 
     def _add(self, value: Any, mark: Any) -> None:
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise _refuse("P005", f"holds more than {MAX_NODES:,} values", self._place(mark), unreadable=True)
+            raise refuse("P005", f"holds more than {MAX_NODES:,} values", self._place(mark), unreadable=True)
         if not self.stack:
             self.root, self.start = value, (mark.line, mark.column)
             return
@@ -278,14 +216,14 @@ class _Reader:
     def _merge(self, parent: _Open, value: Any, mark: Any) -> None:
         sources = value if type(value) is list else [value]
         if self.scalar is json_scalar or not all(type(source) is dict for source in sources):
-            raise _refuse("P007", "merge keys (<<) are not read", self._place(mark), hint="write the keys out")
+            raise refuse("P007", "merge keys (<<) are not read", self._place(mark), hint="write the keys out")
         parent.merges.extend(sources)
 
     def _check_tag(self, event: Any) -> None:
         if self.scalar is json_scalar and event.tag not in (None, "!", _TEXT_TAG):
-            raise _refuse(
+            raise refuse(
                 "P007", f"the YAML tag {event.tag} is not read", self._place(event.start_mark), hint="remove the tag"
             )
 
     def _place(self, mark: Any) -> Location:
-        return _location(self.file, self.lines, mark.line, mark.column)
+        return location(self.file, self.lines, mark.line, mark.column, self.first_line)
