@@ -72,7 +72,7 @@ def applied_objects(paths: Iterable[str], stdin: BinaryIO) -> list[Object]:
     found: list[Object] = []
     for path in paths:
         if path == "-":
-            documents = list(read_bytes(stdin.read(), _STDIN, scalar=kubernetes_scalar))
+            documents = list(read_bytes(read_stream(stdin), _STDIN, scalar=kubernetes_scalar))
         else:
             documents = [d for file in _files(Path(path)) for d in read_file(file, scalar=kubernetes_scalar)]
         found += objects_of(documents)
