@@ -12,6 +12,8 @@ from stowplan.diagnostics import Location
 from stowplan.located_yaml import Document
 
 Path = tuple[str | int, ...]
+MAPPINGS = (dict, Mapping)
+"""To ask whether something is a mapping: what YAML gives is a dict, and that is told at once."""
 
 _POD_TEMPLATES: dict[str, tuple[Path, ...]] = {
     "CronJob": (("spec", "jobTemplate", "spec", "template"),),
@@ -109,6 +111,11 @@ class Object:
         """The pod or pod templates that the object holds."""
         return tuple(self._pods())
 
+    @cached_property
+    def containers(self) -> Mapping[Path, tuple[Container, ...]]:
+        """Containers of its pods, by the path of the pod's spec: many checks ask for them."""
+        return {pod.spec_path: tuple(containers(pod)) for pod in self.pods}
+
     def _pods(self) -> Iterator[Pod]:
         if self.kind == "Pod":
             yield Pod(self.metadata, ("metadata",), self.spec, ("spec",))
@@ -124,7 +131,7 @@ def containers(pod: Pod) -> Iterator[Container]:
     """Every container of a pod, init containers included, whatever else is wrong with the pod."""
     for field in ("initContainers", "containers"):
         for index, item in enumerate(sequence(pod.spec.get(field))):
-            if isinstance(item, Mapping):
+            if isinstance(item, MAPPINGS):
                 yield Container(item, (*pod.spec_path, field, index), field == "initContainers")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 _ENDS = frozenset("();|&\n")
 _COMMENT = re.compile(r"^\s*#.*$", re.MULTILINE)
@@ -35,7 +36,13 @@ def expanded(word: str, variables: Mapping[str, str]) -> str:
     return _VARIABLE.sub(value, word) if "$" in word else word
 
 
-def _split(script: str) -> Iterator[list[str]]:
+@lru_cache(maxsize=256)
+def _split(script: str) -> tuple[list[str], ...]:
+    """The commands of a script by their words; the pods of one bundle often share a script."""
+    return tuple(_commands(script))
+
+
+def _commands(script: str) -> Iterator[list[str]]:
     """Words up to an operator or the end of a line; redirections are left out."""
     lexer = shlex.shlex(_COMMENT.sub("", script.replace("\\\n", " ")), posix=True, punctuation_chars="();|&<>\n")
     lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stowplan.check.objects import Container, Object, Path, Pod, containers, dig, mapping, sequence
+from stowplan.check.objects import MAPPINGS, Container, Object, Path, Pod, containers, dig, mapping, sequence
 
 _SPREAD = "extraPodSpec"
 """A container given as `mainContainer` beside fields of the role: args, env and resources."""
@@ -22,6 +22,8 @@ _SIZES: tuple[Path, ...] = (
     ("leaderWorkerTemplate", "size"),
     ("size",),
 )
+_OWN = ".k8s.io"
+"""End of the groups of Kubernetes itself (others of them have no dot), whose kinds nest no pods in ways of their own."""
 _GROUP_SIZE = "LWS_GROUP_SIZE"
 """Set in every pod of a group by its controller."""
 _WORKERS = ("workerReplicas",)
@@ -53,7 +55,7 @@ def servings(item: Object) -> Iterator[Serving]:
             for container in containers(pod):
                 env = {**told, **_variables(container.data)}
                 yield Serving(item, pod, container, item.spec, ("spec",), hosts, env)
-    elif "spec" in item.data:
+    elif "spec" in item.data and "." in item.group and not item.group.endswith(_OWN):
         yield from _nested(item, item.spec, ("spec",), _Around(item.spec, ("spec",)))
 
 
@@ -74,7 +76,7 @@ def _nested(item: Object, node: Any, path: Path, around: _Around) -> Iterator[Se
             inner = replace(around, role=mapping(part), path=(*path, index))
             yield from _nested(item, part, (*path, index), inner)
         return
-    if not isinstance(node, Mapping):
+    if not isinstance(node, MAPPINGS):
         return
     named = path[-1:] == ("services",)
     workers = not named and any(_is_workers(key, part) for key, part in node.items())

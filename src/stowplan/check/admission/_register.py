@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from stowplan.check.objects import Bundle, Container, Object, Path, Pod, containers
+from stowplan.check.objects import Bundle, Container, Object, Path, Pod
 from stowplan.check.registry import Found, check
 from stowplan.diagnostics import Severity
 
@@ -152,7 +152,7 @@ def container_check(
 
     def register(rule: ContainerRule) -> ContainerRule:
         def of_pod(pod: Pod, context: Context) -> Iterator[Problem]:
-            for container in containers(pod):
+            for container in context.item.containers[pod.spec_path]:
                 for path, message, hint, key in rule(container, pod, context):
                     yield Problem((*container.path, *path), message, hint, key)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from stowplan.check.objects import Path, mapping
+from stowplan.check.objects import MAPPINGS, Path, mapping
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?\Z")
 _LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?\Z")
@@ -265,7 +265,7 @@ def walk(data: object, steps: Path, path: Path = ()) -> Iterator[tuple[Any, Path
         items: Any = enumerate(data) if isinstance(data, list) else mapping(data).items()
         for key, item in items:
             yield from walk(item, steps[1:], (*path, key))
-    elif isinstance(data, Mapping) and steps[0] in data:
+    elif isinstance(data, MAPPINGS) and steps[0] in data:
         yield from walk(data[steps[0]], steps[1:], (*path, steps[0]))
 
 
