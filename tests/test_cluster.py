@@ -12,7 +12,14 @@ from conftest import MANIFESTS, ROOT, Ended, Files, Run
 from recorded_server import Exchange, exchanges, kubeconfig, serving
 
 from stowplan.canonical_yaml import dump
+from stowplan.catalog import Catalog
+from stowplan.check.runner import objects_of
+from stowplan.cluster.discover import discover
+from stowplan.cluster.dry_run import refusals, unaskable
 from stowplan.cluster.field_paths import field_path
+from stowplan.cluster.server import Answer
+from stowplan.cluster.site import site_of
+from stowplan.located_yaml import read_bytes
 
 RECORDINGS = ROOT.parent / "shared" / "cluster-recordings"
 needs_recordings = pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the recordings of an API server are not here")
@@ -290,3 +297,105 @@ def test_a_live_server_refuses_nothing_that_is_rendered(run: Run) -> None:
 def test_a_live_server_tells_its_nodes_and_its_drift(run: Run) -> None:
     assert isinstance(run("cluster", "discover", "-o", "json").data, list)
     assert run("cluster", "diff", MANIFESTS / "pairings", "-o", "json").code in (0, 1)
+
+
+def node(name: str, capacity: Mapping[str, str], **labels: str) -> dict[str, Any]:
+    """A node that advertises something; in the names of labels `_` stands for a slash and `__` for a dot."""
+    told = {key.replace("__", ".").replace("_", "/"): value for key, value in labels.items()}
+    return {
+        "metadata": {"name": name, "labels": {"kubernetes.io/arch": "amd64", **told}},
+        "status": {"capacity": {"memory": "100Gi", **capacity}, "allocatable": {"memory": "100Gi", **capacity}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("capacity", "product", "server", "said"),
+    [
+        ({"nvidia.com/gpu": "8"}, "NVIDIA-H200", "hgx-h200", ""),
+        ({"nvidia.com/gpu": "4"}, "NVIDIA-H200", None, "no whole host of hgx-h200 (8)"),
+        ({"nvidia.com/gpu": "1"}, "Tesla-T4", None, "nvidia.com/gpu.product=Tesla-T4"),
+        ({"nvidia.com/gpu": "80"}, "NVIDIA-H200", None, "no whole host of hgx-h200 (8)"),
+        ({"nvidia.com/gpu": "8", "amd.com/gpu": "1"}, "NVIDIA-H200", "hgx-h200", "it advertises amd.com/gpu too"),
+        ({"nvidia.com/mig-1g.18gb": "56"}, "NVIDIA-H200", None, "nvidia.com/mig-1g.18gb, which no device layer"),
+        ({"habana.ai/gaudi": "8"}, "", None, "habana.ai/gaudi, which no device layer"),
+        ({}, "NVIDIA-H200", None, "it advertises no devices"),
+    ],
+)
+def test_a_node_is_no_server_that_it_does_not_look_like(
+    capacity: dict[str, str], product: str, server: str | None, said: str, catalog: Catalog
+) -> None:
+    labels = {"nvidia__com_gpu__product": product} if product else {}
+    (hosts,) = discover([node("n", capacity, **labels)], [], catalog)
+    assert hosts.server == server
+    assert said in "; ".join(hosts.notes)
+
+
+def test_a_site_tolerates_what_all_such_hosts_are_tainted_with(catalog: Catalog) -> None:
+    hosts = [node(name, {"nvidia.com/gpu": "8"}, nvidia__com_gpu__product="NVIDIA-H200") for name in ("a", "b")]
+    always, once = {"key": "team", "value": "x", "effect": "NoSchedule"}, {"key": "leaving", "effect": "NoSchedule"}
+    hosts[0]["spec"], hosts[1]["spec"] = {"taints": [always]}, {"taints": [always, once]}
+    spec, questions = site_of(discover(hosts, [], catalog), "1.36", catalog)
+    assert spec["tolerations"] == [{"key": "team", "operator": "Equal", "value": "x", "effect": "NoSchedule"}]
+    assert questions == []
+
+
+def test_devices_by_claims_are_counted_in_the_newest_pool(catalog: Catalog) -> None:
+    def piece(generation: int, devices: int) -> dict[str, Any]:
+        pool = {"name": "n", "generation": generation}
+        return {"spec": {"nodeName": "n", "driver": "gpu.nvidia.com", "pool": pool, "devices": [{}] * devices}}
+
+    host = node("n", {}, nvidia__com_gpu__product="NVIDIA-H200")
+    (hosts,) = discover([host], [piece(1, 8), piece(2, 4), piece(2, 4)], catalog)
+    assert (hosts.server, hosts.devices, hosts.device_layers) == ("hgx-h200", 8, ("nvidia-dra",))
+
+
+CONVERT = (
+    "failed to convert new object (default/p2; /v1, Kind=Pod) to proper version: unable to convert unstructured object "
+    "to /v1, Kind=Pod: quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+)
+RIGHTS = (
+    'configmaps "a" is forbidden: User "lim" cannot patch resource "configmaps" in API group "" in the namespace "b"'
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind", "code", "severity"),
+    [
+        (500, CONVERT, "Pod", "K003", "error"),
+        (500, 'Internal error occurred: failed calling webhook "x"', "Pod", "K007", "unchecked"),
+        (403, RIGHTS, "ConfigMap", "K007", "unchecked"),
+        (403, 'pods "p" is forbidden: violates PodSecurity "restricted:latest"', "Pod", "K003", "error"),
+        (
+            500,
+            'failed to create typed patch object (a/b; /v1, Kind=Secret): .stringData.t: got "hunter2"',
+            "Secret",
+            "K003",
+            "error",
+        ),
+    ],
+)
+def test_whose_fault_a_refusal_is(status: int, message: str, kind: str, code: str, severity: str) -> None:
+    text = f"apiVersion: v1\nkind: {kind}\nmetadata: {{name: b, namespace: a}}\nstringData: {{t: hunter2}}\n"
+    (item,) = objects_of(read_bytes(text.encode(), "x.yaml"))
+    (only,) = refusals(item, Answer(status, {"message": message}))
+    assert (only.code, only.severity) == (code, severity)
+    assert (
+        "hunter2" not in (f"{only.message} {only.location.text}" if only.location else only.message) or kind != "Secret"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "code"),
+    [
+        ("{name: 123}", "K003"),
+        ("{}", "K003"),
+        ('{name: ".."}', "K003"),
+        ("{generateName: a-}", "K007"),
+        ("{name: a}", None),
+    ],
+)
+def test_what_has_no_address_is_not_asked(metadata: str, code: str | None) -> None:
+    text = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {metadata}\n"
+    (item,) = objects_of(read_bytes(text.encode(), "x.yaml"))
+    found = unaskable(item)
+    assert (found.code if found else None) == code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -102,9 +102,10 @@ class Object:
         return f"{self.kind} {self.namespace + '/' if self.namespace else ''}{self.name}"
 
     def at(self, *path: Path, key: bool = False) -> Location:
-        """The place of a path inside the object (parts are joined)."""
+        """The place of a path inside the object (parts are joined); a Secret's line is not shown."""
         whole = tuple(step for part in path for step in part)
-        return self.document.locate((*self.base, *whole), key=key)
+        place = self.document.locate((*self.base, *whole), key=key)
+        return replace(place, text="") if self.kind == "Secret" else place
 
     @cached_property
     def pods(self) -> tuple[Pod, ...]:

@@ -149,4 +149,7 @@ def _unserved(item: Object, minor: str) -> Diagnostic:
 
 def _diagnostic(item: Object, error: SchemaError) -> Diagnostic:
     place = item.at(tuple(error.path), key=error.unknown_field)
-    return Diagnostic("M004", error.message, place, hint=error.hint, level="schema", object=str(item))
+    message, hint = error.message, error.hint
+    if item.kind == "Secret":  # what stands there may be the secret
+        message, hint = message.partition(", got ")[0], ""
+    return Diagnostic("M004", message, place, hint=hint, level="schema", object=str(item))

@@ -76,7 +76,7 @@ def applied_objects(paths: Iterable[str], stdin: BinaryIO) -> list[Object]:
         else:
             documents = [d for file in _files(Path(path)) for d in read_file(file, scalar=kubernetes_scalar)]
         found += objects_of(documents)
-    return [item for item in found if item.api_version and item.kind and not item.api_version.startswith(_NOT_APPLIED)]
+    return [item for item in found if _is_object(item.data) and not item.api_version.startswith(_NOT_APPLIED)]
 
 
 def _check_stdin(raw: bytes, against: _Against) -> list[Diagnostic]:

@@ -82,7 +82,7 @@ def check(
     given = paths or [name for name in ("manifests", "profiles") if Path(name).is_dir()]
     catalog = load_catalog(profiles or _laid_over(given))
     found = check_paths(given, catalog, kubernetes_version, sys.stdin.buffer, crds or ())
-    chosen, left_out = tuple(select or ()), tuple(ignore or ())
+    chosen, left_out = _codes("--select", select), _codes("--ignore", ignore)
     report = Report.of(
         d for d in found if (not chosen or d.code.startswith(chosen)) and not (left_out and d.code.startswith(left_out))
     )
@@ -91,6 +91,29 @@ def check(
     if baseline is not None:
         report = _new(report, baseline)
     return concluded(report, asked, strict=strict)
+
+
+def _codes(option: str, given: list[str] | None) -> tuple[str, ...]:
+    """Beginnings of codes, several in one word parted by commas.
+
+    Raises:
+        Refused: no code of a check begins so.
+    """
+    import re
+
+    from stowplan.check.pages import pages
+    from stowplan.diagnostics import Diagnostic, Location, Refused, did_you_mean
+
+    asked = tuple(code.strip() for word in given or () for code in word.split(",") if code.strip())
+    paged = {code[0] for code in pages()} if asked else set()
+    for code in asked:
+        known = any(page.startswith(code) for page in pages()) or code[0] not in paged
+        if not known or not re.fullmatch(r"[A-Z][0-9]{0,3}", code):
+            hint = did_you_mean(code, pages()) or "codes are a letter and three digits, or the beginning of that"
+            raise Refused(
+                [Diagnostic("P012", f"no code begins with '{code}'", Location(option), hint=hint)], unreadable=True
+            )
+    return asked
 
 
 def _written(report: Report, path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from stowplan.cli.session import ProfilesOption, load_catalog
 from stowplan.cli.tables import Output, OutputOption, print_data, print_rows
 
 if TYPE_CHECKING:
+    from stowplan.catalog import Catalog
     from stowplan.check.objects import Object
     from stowplan.cluster.discover import Hosts
 
@@ -104,7 +106,12 @@ def drift(
     from stowplan.cluster.server import connect
 
     server = connect(context)
-    found = list(drift(_objects(paths), server, field_manager))
+    others = Counter[str]()
+    found = list(drift(_objects(paths), server, field_manager, others))
+    sys.stderr.writelines(
+        f"{count} objects were applied by {name}, not {field_manager}: what their files lost is seen with --field-manager {name} only\n"
+        for name, count in others.items()
+    )
     if output.is_data:
         print_data([asdict(difference) for difference in found], output)
     elif found:
@@ -164,16 +171,23 @@ def _row(hosts: Hosts, output: Output) -> tuple[object, ...]:
     )
 
 
-def _site(name: str, found: list[Hosts], minor: str, catalog: Any) -> str:
-    """A site's profile, with what only people can say as comments."""
+def _site(name: str, found: list[Hosts], minor: str, catalog: Catalog) -> str:
+    """A site's profile, with what only people can say as comments.
+
+    Raises:
+        Refused: the name is none that a site can have.
+    """
     from stowplan.canonical_yaml import dump
     from stowplan.cluster.site import site_of
+    from stowplan.diagnostics import Refused
+    from stowplan.located_yaml import read_bytes
+    from stowplan.profiles.reading import read_profile
 
-    data = {
-        "apiVersion": "stowplan/v1",
-        "kind": "Site",
-        "metadata": {"name": name},
-        "spec": site_of(found, minor, catalog),
-    }
+    spec, questions = site_of(found, minor, catalog)
+    text = dump({"apiVersion": "stowplan/v1", "kind": "Site", "metadata": {"name": name}, "spec": spec})
+    try:
+        read_profile(next(read_bytes(text.encode(), "--site")), kind="Site")
+    except Refused as refused:
+        raise Refused(refused.report, unreadable=True) from None
     notes = [f"# {', '.join(hosts.nodes)}: {note}\n" for hosts in found for note in hosts.notes]
-    return "".join(notes) + dump(data)
+    return "".join([*(f"# {question}\n" for question in questions), *notes, text])

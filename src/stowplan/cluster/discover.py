@@ -141,18 +141,18 @@ def _hosts(
     node: Node, known: Mapping[str, Identity], owned: set[str], listed: set[str], catalog: Catalog
 ) -> Hosts | None:
     extended = {key: count for key, count in node.capacity.items() if not key.startswith(_BESIDE) and count > 0}
-    resource = next((key for key in extended if key in owned), "")
-    labelled = sorted(name for name, identity in known.items() if _matches(node, identity))
+    labelled = {name for name, identity in known.items() if _matches(node, identity)}
+    resource = max(
+        (key for key in extended if key in owned),
+        key=lambda key: (any(key in known[name].resources for name in labelled), extended[key]),
+        default="",
+    )
+    others = sorted(extended.keys() - {resource})
     if not resource:
-        if not labelled:
-            return None
-        notes = [
-            f"its labels say {_or(labelled)}, but it advertises no devices: neither a device plugin nor a driver runs there"
-        ]
-        return _made(node, None, labelled, "", 0, (), extended, notes)
+        return _without_devices(node, sorted(labelled), others)
     count = extended[resource]
-    fitting = [name for name, identity in known.items() if resource in identity.resources]
-    candidates, notes = _narrowed(node, resource, count, {name: known[name] for name in fitting}, listed)
+    fitting = {name: identity for name, identity in known.items() if resource in identity.resources}
+    candidates, notes = _narrowed(node, resource, count, fitting, listed)
     chosen, why = _chosen(candidates, catalog)
     said = node.labels.get(_SERVER)
     if said is not None and said in candidates:
@@ -163,9 +163,23 @@ def _hosts(
     if free < count:
         notes.append(f"{count - free} of its {count} devices are unhealthy or withheld")
     layers = _layers(chosen, resource, known, catalog) if chosen else ()
-    others = sorted(extended.keys() - {resource})
     notes += [f"it advertises {key} too" for key in others]
     return _made(node, chosen, candidates, resource, count, layers, others, [*notes, *why])
+
+
+def _without_devices(node: Node, labelled: list[str], others: list[str]) -> Hosts | None:
+    """A node that advertises nothing that a device layer of the catalogue hands out; none where nothing hints at devices."""
+    if others:
+        notes = [
+            f"it advertises {', '.join(others)}, which no device layer of the catalogue hands out as whole devices"
+        ]
+    elif labelled:
+        notes = ["it advertises no devices: neither a device plugin nor a driver of claims is seen there"]
+    else:
+        return None
+    if labelled:
+        notes.append(f"its labels say {_or(labelled)}")
+    return _made(node, None, labelled, "", 0, (), others, notes)
 
 
 def _made(
@@ -201,29 +215,24 @@ def _matches(node: Node, identity: Identity) -> bool:
 def _narrowed(
     node: Node, resource: str, count: int, known: Mapping[str, Identity], listed: set[str]
 ) -> tuple[list[str], list[str]]:
-    """Servers that a node with these devices can be, and what does not agree.
-
-    A condition that no server meets is told and passed over: a catalogue is never complete.
-    """
+    """Servers that nothing on the node speaks against, those that most labels agree with; and what was ruled out last."""
     told = {key: node.labels[key] for key in sorted(listed) if key in node.labels}
-    left, notes, named = dict(known), list[str](), dict[str, str]()
+    left, notes = dict(known), list[str]()
     for key, value in told.items():
-        if any(value in i.labels.get(key, ()) for i in known.values()):
-            named[key] = value
-            left = {name: i for name, i in left.items() if value in i.labels.get(key, (value,))} or left
-        else:
+        if not any(value in i.labels.get(key, ()) for i in known.values()):
             notes.append(f"no such server of the catalogue has the label {key}={value}")
-    agreeing = {name: sum(key in i.labels for key in named) for name, i in left.items()}
+        left = {name: i for name, i in left.items() if value in i.labels.get(key, (value,))}
+    agreeing = {name: sum(key in i.labels for key in told) for name, i in left.items()}
     left = {name: i for name, i in left.items() if agreeing[name] == max(agreeing.values())}
-    counted = {name: i for name, i in left.items() if i.devices in (None, count)}
-    if left and not counted:
-        notes.append(f"the catalogue has no hosts with {count} {resource} among {_or(sorted(left))}")
-    left = counted or left
     arch = node.labels.get(_ARCHITECTURE)
     built = {name: i for name, i in left.items() if arch is None or i.architectures is None or arch in i.architectures}
-    if left.keys() - built.keys():
-        notes.append(f"hosts of {_or(sorted(left.keys() - built.keys()))} are not documented as {arch}")
-    return sorted(built or left), notes
+    if gone := sorted(left.keys() - built.keys()):
+        notes.append(f"hosts of {_or(gone)} are not documented as {arch}")
+    counted = {name: i for name, i in built.items() if i.devices in (None, count)}
+    if built and not counted:
+        sizes = _or([f"{name} ({i.devices})" for name, i in sorted(built.items())])
+        notes.append(f"with {count} {resource} it is no whole host of {sizes}")
+    return sorted(counted), notes
 
 
 def _chosen(candidates: Sequence[str], catalog: Catalog) -> tuple[str | None, list[str]]:

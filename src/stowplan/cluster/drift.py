@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from stowplan.check.objects import Object, Path, dig, mapping, sequence
-from stowplan.cluster.dry_run import refusals
+from stowplan.cluster.dry_run import refusals, unaskable
 from stowplan.cluster.field_paths import field_path
-from stowplan.cluster.server import Server
+from stowplan.cluster.server import CLIENT_SIDE, Server
+from stowplan.diagnostics import Diagnostic
 
 _NOT_FOUND, _CONFLICT = 404, 409
 _SERVERS = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
@@ -27,8 +29,8 @@ class Difference:
     object: str
     place: str
     """File, line and column of what was rendered."""
-    state: Literal["missing", "changed", "refused"]
-    """The cluster has no such object; it has another value; it would not take the rendered one."""
+    state: Literal["missing", "changed", "refused", "unknown"]
+    """The cluster has no such object; it has another value; it would not take the rendered one; it was not asked."""
     field: str = ""
     live: Any = None
     rendered: Any = None
@@ -36,20 +38,27 @@ class Difference:
     """Who else manages the field, so that applying leaves it alone; empty: applying changes it."""
 
 
-def drift(objects: Iterable[Object], server: Server, manager: str) -> Iterator[Difference]:
+def drift(objects: Iterable[Object], server: Server, manager: str, others: Counter[str]) -> Iterator[Difference]:
     """What applying the objects would change on the cluster, and what others keep from being changed.
 
     The server itself merges (a dry run that takes over every field), so that defaults, quantities and what
-    admission fills in are no differences, nor is what others set in fields that are not rendered.
+    admission fills in are no differences, nor is what others set in fields that are not rendered. `others` counts
+    the objects that were applied under another name: what was taken out of their files is not seen.
 
     Raises:
         Refused: the server stops answering.
     """
     for item in objects:
-        yield from _compared(item, server, manager)
+        problem = unaskable(item)
+        yield from [_refused(problem)] if problem else _compared(item, server, manager, others)
 
 
-def _compared(item: Object, server: Server, manager: str) -> Iterator[Difference]:
+def _refused(found: Diagnostic) -> Difference:
+    state: Literal["refused", "unknown"] = "unknown" if found.severity == "unchecked" else "refused"
+    return Difference(found.object, str(found.location), state, rendered=found.message)
+
+
+def _compared(item: Object, server: Server, manager: str, others: Counter[str]) -> Iterator[Difference]:
     what, place = str(item), str(item.at(()))
     resource = server.resource(item.api_version, item.kind)
     if resource is None:
@@ -59,15 +68,15 @@ def _compared(item: Object, server: Server, manager: str) -> Iterator[Difference
     if live.status == _NOT_FOUND:
         yield Difference(what, place, "missing")
         return
-    asked = server.apply(item, resource, manager)
+    others.update(_appliers(live.body, manager))
+    asked = server.merged(item, resource, manager)
     owners: dict[Path, str] = {}
     if asked.status == _CONFLICT:
         owners = dict(_owners(item, asked.details))
         asked = server.apply(item, resource, manager, force=True)
     for answer in (live, asked):
         if not answer.accepted:
-            for found in refusals(item, answer):
-                yield Difference(what, str(found.location), "refused", rendered=found.message)
+            yield from map(_refused, refusals(item, answer))
             return
     secret = item.kind == "Secret"
     ours = {**item.data, "data": _secret_data(item)} if secret else item.data
@@ -86,6 +95,17 @@ def _compared(item: Object, server: Server, manager: str) -> Iterator[Difference
         )
 
 
+def _appliers(live: Mapping[str, Any], manager: str) -> set[str]:
+    """Who applied the object, where that was somebody else and not the manager too."""
+    entries = [mapping(entry) for entry in sequence(mapping(live.get("metadata")).get("managedFields"))]
+    applying = {
+        str(entry.get("manager"))
+        for entry in entries
+        if entry.get("operation") == "Apply" or entry.get("manager") == CLIENT_SIDE
+    }
+    return set() if manager in applying else applying
+
+
 def _secret_data(item: Object) -> Mapping[str, Any]:
     """Keys of a Secret: the server moves what is written as `stringData` to `data`."""
     return {**mapping(item.data.get("data")), **mapping(item.data.get("stringData"))}
@@ -100,7 +120,9 @@ def _owners(item: Object, details: Mapping[str, Any]) -> Iterator[tuple[Path, st
 
 
 def _owner(owners: Mapping[Path, str], path: Path) -> str:
-    return next((name for field, name in owners.items() if path[: len(field)] == field), "")
+    """Of the field, of a part of it or of what it is part of: applying stops at each."""
+    held = (name for field, name in owners.items() if path[: len(field)] == field or field[: len(path)] == path)
+    return ", ".join(dict.fromkeys(held))
 
 
 def _shown(body: Mapping[str, Any]) -> Mapping[str, Any]:

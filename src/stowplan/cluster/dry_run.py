@@ -12,13 +12,17 @@ from stowplan.cluster.field_paths import field_path
 from stowplan.cluster.server import Answer, Server
 from stowplan.diagnostics import Diagnostic, Level, Severity
 
-_UNTYPED = "failed to create typed patch object"
+_UNTYPED = ("failed to create typed patch object", "failed to convert new object")
+"""What the server answers with status 500, though the fault is the object's."""
 _MERGING = re.compile(r"^\s*(\.\S*?): (.+)$", re.MULTILINE)
 """One line of what cannot be read as an object of its kind."""
+_RIGHTS = re.compile(r"cannot \w+ resource")
+"""The user may not do it at all, whatever the object."""
+_WITHHELD = "is refused; the server's words are left out, for they quote a Secret"
 _UNKNOWN = re.compile(r'unknown field "([^"]+)"')
 NOT_JUDGED = ("K005", "K006", "K007")
 """Codes of objects of which the server said nothing."""
-_NOT_FOUND, _CONFLICT, _BUSY, _BROKEN = 404, 409, 429, 500
+_FORBIDDEN, _NOT_FOUND, _CONFLICT, _BUSY, _BROKEN = 403, 404, 409, 429, 500
 
 
 @dataclass
@@ -44,7 +48,21 @@ def dry_run(objects: Sequence[Object], server: Server, manager: str) -> Iterator
         frozenset((d.group, d.kind) for d in definitions),
     )
     for item in objects:
-        yield from _asked(item, bundle, server, manager)
+        problem = unaskable(item)
+        yield from [problem] if problem else _asked(item, bundle, server, manager)
+
+
+def unaskable(item: Object) -> Diagnostic | None:
+    """Why an object cannot even be sent: the address of a request is made of kind and name."""
+    for key in ("apiVersion", "kind"):
+        if not isinstance(item.data.get(key), str) or not item.data[key]:
+            return _finding(item, "K003", f"the field '{key}' is missing or not text", (key,))
+    if item.name and item.name not in (".", ".."):
+        return None
+    if item.metadata.get("generateName") and "name" not in item.metadata:
+        message = "was not asked: by generateName it is created, and never applied"
+        return _finding(item, "K007", message, ("metadata", "generateName"), "unchecked")
+    return _finding(item, "K003", "has no name that is text", ("metadata", "name"))
 
 
 def _asked(item: Object, bundle: _Bundle, server: Server, manager: str) -> Iterator[Diagnostic]:
@@ -56,14 +74,7 @@ def _asked(item: Object, bundle: _Bundle, server: Server, manager: str) -> Itera
     if namespace in bundle.missing:
         yield _no_namespace(item, namespace, bundle)
         return
-    if not item.name:
-        message, hint = (
-            "has no name of its own, which server-side apply needs",
-            "objects by generateName are created, not applied",
-        )
-        yield _finding(item, "K007", message, ("metadata",), "unchecked", hint)
-        return
-    answer = server.apply(item, resource, manager)
+    answer = server.merged(item, resource, manager)
     if answer.status == _NOT_FOUND and answer.details.get("kind") == "namespaces":
         bundle.missing.add(namespace)
         yield _no_namespace(item, namespace, bundle)
@@ -80,7 +91,10 @@ def refusals(item: Object, answer: Answer) -> Iterator[Diagnostic]:
     if answer.status == _CONFLICT and named:
         yield from (_conflict(item, place, said) for place, said in named)
         return
-    untyped = _UNTYPED in answer.message
+    if answer.status == _FORBIDDEN and _RIGHTS.search(answer.message):
+        yield _finding(item, "K007", f"was not asked: {answer.message}", (), "unchecked", "ask with a user who may")
+        return
+    untyped = any(words in answer.message for words in _UNTYPED)
     if answer.status == _BUSY or (answer.status >= _BROKEN and not untyped):
         hint = "the cluster failed, not the object: run it again, or look at the webhook that the message names"
         yield _finding(item, "K007", f"the cluster could not say: {answer.message}", (), "unchecked", hint)
@@ -90,8 +104,8 @@ def refusals(item: Object, answer: Answer) -> Iterator[Diagnostic]:
     if not named:
         named = [(found, "unknown field") for found in _UNKNOWN.findall(answer.message)]
     for place, said in named or [("", answer.message)]:
-        path = field_path(item.data, place)
-        yield _finding(item, "K003", f"{place.lstrip('.')}: {said}" if place else said, path)
+        words = _WITHHELD if item.kind == "Secret" else said
+        yield _finding(item, "K003", f"{place.lstrip('.')}: {words}" if place else words, field_path(item.data, place))
 
 
 def _conflict(item: Object, place: str, said: str) -> Diagnostic:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kubernetes import client, config
 
-from stowplan.check.objects import mapping
+from stowplan.check.objects import mapping, sequence
 from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.located_yaml import read_file
 
@@ -31,24 +32,40 @@ def configure(configuration: client.Configuration, context: str | None) -> str:
         )
         raise _no_cluster(missing)
     file = os.pathsep.join(str(file) for file in files)
-    _readable(file for file in files if file.is_file())
+    users = _users(file for file in files if file.is_file())
     try:
         config.load_kube_config(file, context=context, client_configuration=configuration, persist_config=False)
         contexts, active = config.list_kube_config_contexts(file)
     except (config.ConfigException, OSError, ValueError, TypeError, AttributeError, LookupError) as error:
         raise _no_cluster(f"cannot be used: {reason(error)}", file) from None
-    chosen = next((c for c in contexts if c["name"] == context), active) if context else active
-    return str(mapping(chosen.get("context")).get("namespace") or "default")
+    chosen = mapping(
+        (next((c for c in contexts if c["name"] == context), active) if context else active).get("context")
+    )
+    user = users.get(str(chosen.get("user")), {})
+    if any(key in user for key in ("as", "as-groups", "as-uid", "as-user-extra")):
+        raise _no_cluster(f"user {chosen.get('user')} asks as somebody else (as:), which is not done here", file)
+    if "exec" in user and not (configuration.api_key or configuration.cert_file):
+        command = mapping(user["exec"]).get("command")
+        raise _no_cluster(f"the credential helper {command} of user {chosen.get('user')} gave nothing", file)
+    return str(chosen.get("namespace") or "default")
 
 
-def _readable(files: Iterable[Path]) -> None:
-    """That each is YAML: the client answers other text with a traceback. The line is not shown: it may be a token."""
+def _users(files: Iterable[Path]) -> dict[str, Mapping[str, Any]]:
+    """Users by name, the first file's going before the others'.
+
+    Raises:
+        Refused: a file that is not YAML, which the client answers with a traceback; its line may be a token, and is not shown.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
     try:
         for file in files:
-            read_file(file)
+            for document in read_file(file):
+                for entry in map(mapping, sequence(mapping(document.data).get("users"))):
+                    found.setdefault(str(entry.get("name")), mapping(entry.get("user")))
     except Refused as refused:
         told = (replace(d, location=d.location and replace(d.location, text="")) for d in refused.report)
         raise Refused(told, unreadable=True) from None
+    return found
 
 
 def _in_cluster(configuration: client.Configuration) -> str:

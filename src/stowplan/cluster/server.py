@@ -34,6 +34,9 @@ _RETRIES = urllib3.Retry(
 """A dry run changes nothing, so that it may be asked again when the server is busy."""
 _DENIED = (401, 403)
 _DONE = range(200, 300)
+_CONFLICT = 409
+CLIENT_SIDE = "kubectl-client-side-apply"
+"""The name under which `kubectl apply` without --server-side leaves its traces."""
 _CLAIM_VERSIONS = ("v1", "v1beta2", "v1beta1")
 """Of claims, the newest first: Kubernetes 1.33 serves no other than the last two."""
 
@@ -102,6 +105,14 @@ class Server:
             content_type="application/apply-patch+yaml",
             query_params=asked,
         )
+
+    def merged(self, item: Object, resource: Resource, manager: str) -> Answer:
+        """As `apply`; what only kubectl's client-side apply holds is the same hand that applies the files."""
+        answer = self.apply(item, resource, manager)
+        held = [str(mapping(cause).get("message")) for cause in sequence(answer.details.get("causes"))]
+        if answer.status == _CONFLICT and held and all(f'"{CLIENT_SIDE}"' in said for said in held):
+            return self.apply(item, resource, manager, force=True)
+        return answer
 
     def read(self, item: Object, resource: Resource) -> Answer:
         """The live object."""

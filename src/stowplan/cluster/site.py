@@ -10,29 +10,47 @@ from stowplan.cluster.discover import Hosts
 from stowplan.plan.device_layer import choose_layer
 
 
-def site_of(hosts: Iterable[Hosts], minor: str, catalog: Catalog) -> dict[str, Any]:
-    """The part of a site's profile that nodes tell, as plain data."""
-    spec: dict[str, Any] = {"title": "As its nodes tell of themselves", "kubernetes": minor}
-    servers: dict[str, Any] = {}
-    memory: dict[str, int] = {}
-    taints: list[dict[str, str]] = []
+def site_of(hosts: Iterable[Hosts], minor: str, catalog: Catalog) -> tuple[dict[str, Any], list[str]]:
+    """The part of a site's profile that nodes tell, as plain data; and what is left for people to decide."""
+    by_server: dict[str, list[Hosts]] = {}
     for found in hosts:
-        if found.server is None:
-            continue
-        usual = choose_layer(catalog, catalog.sites["default"], found.server, None)
-        named = usual is not None and usual.name in found.device_layers
-        servers[found.server] = {} if named else {"deviceLayer": found.device_layers[0]}
-        memory[found.server] = min(memory.get(found.server, found.host_memory_gib), found.host_memory_gib)
-        taints += [t for t in _not_tolerated(found, catalog) if t not in taints]
-    return {**spec, "hostMemoryGib": memory, "servers": servers, **({"tolerations": taints} if taints else {})}
+        if found.server is not None:
+            by_server.setdefault(found.server, []).append(found)
+    servers: dict[str, Any] = {}
+    taints: list[dict[str, str]] = []
+    questions: list[str] = []
+    for server, kinds in by_server.items():
+        usual = choose_layer(catalog, catalog.sites["default"], server, None)
+        layers = {_layer(found, usual.name if usual else "") for found in kinds}
+        if len(layers) > 1:
+            questions.append(
+                f"hosts of {server} have their devices from {' and '.join(sorted(layers))}: one site has one of them"
+            )
+        layer = min(layers)
+        servers[server] = {} if usual is not None and layer == usual.name else {"deviceLayer": layer}
+        kept = [taint for taint in kinds[0].taints if all(taint in found.taints for found in kinds)]
+        taints += [t for t in _not_tolerated(server, layer, kept, catalog) if t not in taints]
+    memory = {server: min(found.host_memory_gib for found in kinds) for server, kinds in by_server.items()}
+    spec = {
+        "title": "As its nodes tell of themselves",
+        "kubernetes": minor,
+        "hostMemoryGib": memory,
+        "servers": servers,
+    }
+    return {**spec, **({"tolerations": taints} if taints else {})}, questions
 
 
-def _not_tolerated(hosts: Hosts, catalog: Catalog) -> Iterator[dict[str, str]]:
-    """Tolerations of the nodes' taints that the device layer's pods do not have by themselves."""
-    site = catalog.sites["default"]
-    layer = choose_layer(catalog, site, str(hosts.server), hosts.device_layers[0])
-    own = layer.spec.workload.tolerations if layer else ()
-    for taint in hosts.taints:
+def _layer(found: Hosts, usual: str) -> str:
+    return usual if usual in found.device_layers else found.device_layers[0]
+
+
+def _not_tolerated(
+    server: str, layer: str, taints: Iterable[Mapping[str, str]], catalog: Catalog
+) -> Iterator[dict[str, str]]:
+    """Tolerations of taints that all such nodes have and that the device layer's pods do not tolerate by themselves."""
+    chosen = choose_layer(catalog, catalog.sites["default"], server, layer)
+    own = chosen.spec.workload.tolerations if chosen else ()
+    for taint in taints:
         if taint.get("effect") != "PreferNoSchedule" and not any(_tolerates(t, taint) for t in own):
             made = {"key": taint["key"], "operator": "Equal" if taint.get("value") else "Exists"}
             yield made | {key: taint[key] for key in ("value", "effect") if taint.get(key)}

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import ceil
 
-from stowplan.diagnostics import Diagnostic, Refused
+from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.pairing import Pairing
 from stowplan.plan.aggregated import SERVER, LayoutSearcher
 from stowplan.plan.assumptions import assumptions
 from stowplan.plan.choice import rank, verdict_of
 from stowplan.plan.claims import oldest_minor, runs_on
 from stowplan.plan.contradictions import pin_problems, refuse_contradictions
-from stowplan.plan.device_layer import choose_layer
+from stowplan.plan.device_layer import choose_layer, listing_problem
 from stowplan.plan.disaggregated import PairSearcher
 from stowplan.plan.evaluate import Evaluator
 from stowplan.plan.model import Candidate, Layer, Plan, Reason, Recipe, Stack, Verdict
@@ -95,8 +95,8 @@ def _that_transfer(pairing: Pairing, usable: list[Stack]) -> tuple[list[Stack], 
 
 
 def _layer(pairing: Pairing) -> Layer | None:
-    pinned, server = pairing.spec.device_layer, pairing.spec.server
-    layers = pairing.catalog.device_layers
+    server, layers = pairing.spec.server, pairing.catalog.device_layers
+    pinned = pairing.spec.device_layer or _listed_layer(pairing)
     if pinned and server not in layers[pinned].servers:
         known = ", ".join(layers[pinned].servers)
         raise Refused(
@@ -115,6 +115,18 @@ def _layer(pairing: Pairing) -> Layer | None:
         hint = f"it needs {oldest_minor(layers[pinned])} or newer"
         raise Refused([Diagnostic("P026", message, pairing.locate("deviceLayer"), hint=hint)])
     return choose_layer(pairing.catalog, pairing.site, server, pinned)
+
+
+def _listed_layer(pairing: Pairing) -> str | None:
+    """The layer that the site names for the server, which a pairing takes where it names none."""
+    listed = pairing.site.servers.get(pairing.spec.server)
+    if listed is None or listed.device_layer is None:
+        return None
+    problem = listing_problem(pairing.catalog, pairing.site, pairing.spec.server)
+    if problem:
+        place = Location(str(pairing.catalog.sites.files[pairing.spec.site]))
+        raise Refused([Diagnostic("P026", problem[0], place, hint=problem[1])])
+    return listed.device_layer
 
 
 def _device_memory(pairing: Pairing) -> tuple[tuple[int, int], str, Reason | None]:

@@ -70,7 +70,7 @@ class SiteServer(Model):
     """Hosts of one kind in the cluster."""
 
     device_layer: Name | None = None
-    """None: the layer that a pairing would take."""
+    """For pairings too that name none; None: the layer that a pairing would take."""
     group: Annotated[int, Field(ge=2)] | None = None
     """Hosts that a preflight tests together; none: each by itself."""
 
