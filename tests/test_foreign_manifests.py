@@ -348,3 +348,23 @@ def test_what_a_webhook_or_a_gang_completes_is_no_fault(
     documents = read_bytes(text.encode(), "engine.yaml", scalar=kubernetes_scalar)
     found = check_bundle(documents, "1.36", None, catalog)
     assert {d.code: d.severity for d in found if d.code in ("D124", "D125", "D126")} == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("", {"D151"}), (" $MORE", set()), (' "$@"', set()), (" --port $PORT", {"D151"})]
+)
+def test_unknown_words_of_a_command_leave_its_sizes_open(words: str, expected: set[str], catalog: Catalog) -> None:
+    text = f"""\
+apiVersion: v1
+kind: Pod
+metadata: {{name: engine, namespace: serving}}
+spec:
+  runtimeClassName: nvidia
+  containers:
+    - name: engine
+      image: vllm/vllm-openai:v0.30.0
+      command: [/bin/sh, -c]
+      args: ['exec vllm serve deepseek-ai/DeepSeek-V4-Flash{words}']
+      resources: {{limits: {{nvidia.com/gpu: "4"}}}}
+"""
+    assert {d.code for d in domain(text, catalog)} & {"D151"} == expected

@@ -145,3 +145,21 @@ def test_every_code_has_a_page_and_its_examples_are_told_apart(run: Run) -> None
     assert run("explain", "M106").out == run("explain", "--check", "M106").out
     assert "namespace" in run("explain", "m106").out
     assert run("explain", "M999").code == 2
+
+
+def test_a_baseline_calls_gone_only_what_was_looked_at(run: Run, write_files: Files) -> None:
+    bad = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: None}\n"
+    folder = write_files({"tree/a.yaml": bad, "tree/b.yaml": bad.replace("settings", "others")})
+    known = folder / "known.json"
+    run("check", folder / "tree", "--write-baseline", known)
+    assert "gone" not in run("check", folder / "tree" / "a.yaml", "--baseline", known).err
+    assert "gone" not in run("check", folder / "tree", "--baseline", known, "--select", "D1").err
+    write_files({"tree/b.yaml": bad.replace("settings", "others").replace("None", "serving")})
+    assert "1 findings of" in run("check", folder / "tree", "--baseline", known).err
+
+
+@pytest.mark.parametrize("codes", ["NOSUCH", "M999", "m1"])
+def test_codes_that_no_check_has_are_refused(codes: str, run: Run, write_files: Files) -> None:
+    file = write_files({"a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"}) / "a.yaml"
+    assert run("check", file, "--ignore", codes).code == 2
+    assert run("check", file, "--ignore", "M1,D102").code == 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ Known = tuple[str, ...]
 
 
 class Compared(NamedTuple):
-    """What is new, and how many findings of the baseline are gone."""
+    """What is new, and how many findings of the baseline are gone from what was looked at."""
 
     report: Report
     gone: int
@@ -31,8 +32,8 @@ def baseline_text(report: Report) -> str:
     return json.dumps({_FORMAT: found}, indent=2, ensure_ascii=False) + "\n"
 
 
-def compared(report: Report, path: Path) -> Compared:
-    """The findings that the baseline does not have.
+def compared(report: Report, path: Path, looked_at: Iterable[str]) -> Compared:
+    """The findings that the baseline does not have; `looked_at` are the files and folders of which all is told.
 
     Raises:
         Refused: it cannot be read, or is no baseline.
@@ -45,7 +46,9 @@ def compared(report: Report, path: Path) -> Compared:
             left[known] -= 1
         else:
             new.append(diagnostic)
-    return Compared(Report.of(new), left.total())
+    roots = [Path(root) for root in looked_at]
+    gone = sum(n for known, n in left.items() if any(Path(known[1]).is_relative_to(root) for root in roots))
+    return Compared(Report.of(new), gone)
 
 
 def _known(diagnostic: Diagnostic) -> Known:

@@ -74,7 +74,7 @@ class Command:
     env: Mapping[str, str]
     serving: Serving
     open: bool = False
-    """Settings may also come from a file that the bundle does not hold."""
+    """Settings may also come from a file that the bundle does not hold, or from a variable that the object does not."""
 
     @property
     def by_platform(self) -> bool:
@@ -128,7 +128,7 @@ def _command(serving: Serving, maps: Mapping[str, Mapping[str, Any]]) -> Command
     if found is None:
         return None
     program, words = found
-    model, said = _flags(program, words)
+    model, said, more_words = _flags(program, words)
     more = _from_file(program, files.get(str(said.get(_FILE)), ""))
     flags |= more | said
     model = str(next((flags[name] for name in _MODELS if name in flags), model))
@@ -138,7 +138,8 @@ def _command(serving: Serving, maps: Mapping[str, Mapping[str, Any]]) -> Command
             or mapping(serving.item.spec.get("model")).get("uri")
             or model
         )
-    return Command(serving.pod, container, path, model, flags, program, variables, serving, _FILE in said and not more)
+    unread = (_FILE in said and not more) or more_words
+    return Command(serving.pod, container, path, model, flags, program, variables, serving, unread)
 
 
 def _candidates(words: list[str], variables: dict[str, str]) -> list[list[str]]:
@@ -187,11 +188,14 @@ def _platform(serving: Serving) -> dict[str, Any]:
     return flags | ({"--enable-expert-parallel": True} if parallelism.get("expert") is True else {})
 
 
-def _flags(program: str, words: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Model and flags; a flag without a value is true, a dotted flag is a key of the one before the dot."""
+def _flags(program: str, words: Sequence[str]) -> tuple[str, dict[str, Any], bool]:
+    """Model and flags, and whether unknown words stand among them.
+
+    A flag without a value is true, a dotted flag is a key of the one before the dot.
+    """
     model = words[0] if words and not words[0].startswith("-") else ""
     flags: dict[str, Any] = {}
-    name = ""
+    name, unknown = "", False
     for word in words:
         if word.startswith("--") or word.partition("=")[0] in _SHORT:
             name, equals, value = word.partition("=")
@@ -200,7 +204,9 @@ def _flags(program: str, words: Sequence[str]) -> tuple[str, dict[str, Any]]:
         elif name and _get(flags, name) is True:
             _put(flags, name, _read(word))
             name = ""
-    return model, flags
+        elif word.startswith("$") and word != model:
+            unknown = True
+    return model, flags, unknown
 
 
 def _name(program: str, given: str) -> str:

@@ -75,21 +75,22 @@ def check(
 ) -> int:
     """Check manifests (ours or anyone's) and profiles; exit 1 on errors."""
     from stowplan.check.tree import check_paths
-    from stowplan.cli.reports.outputs import concluded, outputs
+    from stowplan.cli.reports.outputs import concluded, outputs, write_reports
     from stowplan.diagnostics import Report
 
     asked = outputs(formats or ())
+    chosen, left_out = _codes("--select", select), _codes("--ignore", ignore)
     given = paths or [name for name in ("manifests", "profiles") if Path(name).is_dir()]
     catalog = load_catalog(profiles or _laid_over(given))
     found = check_paths(given, catalog, kubernetes_version, sys.stdin.buffer, crds or ())
-    chosen, left_out = _codes("--select", select), _codes("--ignore", ignore)
     report = Report.of(
         d for d in found if (not chosen or d.code.startswith(chosen)) and not (left_out and d.code.startswith(left_out))
     )
     if write_baseline is not None:
+        write_reports(report, [output for output in asked if output.file is not None])
         return _written(report, write_baseline)
     if baseline is not None:
-        report = _new(report, baseline)
+        report = _new(report, baseline, [] if chosen or left_out else given)
     return concluded(report, asked, strict=strict)
 
 
@@ -125,10 +126,10 @@ def _written(report: Report, path: Path) -> int:
     return 0
 
 
-def _new(report: Report, path: Path) -> Report:
+def _new(report: Report, path: Path, looked_at: list[str]) -> Report:
     from stowplan.check.baseline import compared
 
-    new, gone = compared(report, path)
+    new, gone = compared(report, path, looked_at)
     if gone:
         sys.stderr.write(f"{gone} findings of {path} are gone; write it anew with --write-baseline\n")
     return new
