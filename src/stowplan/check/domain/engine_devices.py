@@ -56,6 +56,8 @@ spec:
 """
 _GIVEN = {"image": "quay.io/ascend/vllm-ascend:v0.23.0", "tp": "8", "dp": "1", "resource": "huawei.com/Ascend910B4"}
 _RAY = re.compile(r"\bray\s+start\b|_RAY_START")
+_FILLED_IN = re.compile(r"[$`{%]")
+"""What a shell, a template or an operator puts a value in place of."""
 _LOOPS = re.compile(r"(^|[\s;])(for|while|xargs|parallel)\s|[^&]&\s*(\n|$)")
 """What of a script starts several engines in one container."""
 
@@ -104,6 +106,27 @@ def _of_this_host(run: Running, sizes: Mapping[str, int | None]) -> int | None:
     if local and local in run.command.flags:
         return run.command.integer(local)
     return 1 if "--data-parallel-rank" in run.command.flags and sizes["dp"] else None
+
+
+@check(
+    "D155",
+    level="domain",
+    reason="The engine's parser ends at once: a generator wrote the name of a missing value into the command.",
+    source="Engine parsers take whole numbers for parallel sizes (fields of the engines in profiles/engines).",
+    bad=_pod(tp="None"),
+    good=_pod(),
+)
+def whole_sizes(item: Object, bundle: Bundle) -> Iterator[Found]:
+    """A parallel size is a whole number above zero."""
+    for run in running(item, bundle):
+        for field in ("tp", "dp", "pp", "devices"):
+            spelled = run.engine.fields.get(field)
+            for flag in (spelled.flag, *spelled.aliases) if spelled else ():
+                value = run.command.flags.get(flag)
+                known = not (isinstance(value, str) and _FILLED_IN.search(value))
+                if flag in run.command.flags and known and (type(value) is not int or value < 1):
+                    told = "no value" if value is True else repr(value)
+                    yield Found(item, run.command.path, f"{flag} takes a whole number above zero, and has {told}")
 
 
 @check(
