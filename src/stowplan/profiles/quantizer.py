@@ -89,9 +89,6 @@ class Needed(Model):
     """A key that the program's parser does not ask for, and without which it does nothing useful."""
 
     path: Text
-    beside: str = ""
-    """Only in files where something of this path has one of `values`; `*` goes over the items of a list."""
-    values: Items[Text] = ()
     reason: Text
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import translate
 from functools import cached_property, lru_cache
 
@@ -12,6 +12,7 @@ from stowplan.check.quantization.rules import Pattern, QuantizationFile, Rule
 from stowplan.fit.names import Module, Modules
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
+_NUMBER = re.compile(r"\d{1,6}")
 _REGEX = "re:"
 _EVERY_LINEAR = ("Linear", "torch.nn.Linear")
 
@@ -40,6 +41,14 @@ def _unbraced(text: str) -> Iterator[str]:
         yield from _unbraced(text[: found.start()] + choice + text[found.end() :])
 
 
+def _at_steps(pattern: Pattern) -> tuple[Pattern, ...]:
+    """A glob that begins within a step of a name, as those that begin with the step: `*e_proj` is no word for `gate_proj`."""
+    rest = pattern.text.removeprefix("*")
+    if rest == pattern.text or not rest[:1].isalnum():
+        return (pattern,)
+    return (replace(pattern, text=rest), replace(pattern, text=f"*.{rest}"))
+
+
 @dataclass(frozen=True, eq=False)
 class Coverage:
     """What the rules of a file do to one model with one draft."""
@@ -49,21 +58,42 @@ class Coverage:
 
     @cached_property
     def names(self) -> tuple[tuple[str, Module], ...]:
-        """Names of the model in the file's spelling; of the experts of a layer the first two and the last."""
-        return tuple(self.model.spelled(self.file.spelling, whole=False).items())
+        """Names of the model in the file's spelling; of the experts of a layer those that can differ."""
+        spelled = self.model.spelled(self.file.spelling)
+        if self.file.rules.exact:
+            return tuple(spelled.items())
+        sample = self.model.spelled(self.file.spelling, whole=False)
+        named = self._numbers
+        if not named:
+            return tuple(sample.items())
+        return tuple((name, m) for name, m in spelled.items() if name in sample or m.copy in named)
+
+    @cached_property
+    def _numbers(self) -> frozenset[int]:
+        """Numbers that patterns of the file name: experts of these numbers may fare otherwise than the rest."""
+        rules = self.file.rules
+        inside = (p for rule in rules.quantized for p in (*rule.include, *rule.exclude))
+        return frozenset(int(number) for p in (*inside, *rules.kept) for number in _NUMBER.findall(p.text))
 
     def reaches(self, pattern: Pattern, spelling: str | None = None) -> bool:
         """Whether a pattern names any module."""
         family = spelling or self.file.spelling
+        if self.file.rules.exact:
+            return pattern.text in self.model.spelled(family)
         if any(self._named(pattern, name) for name in self.model.spelled(family, whole=False)):
             return True
-        numbered = any(character.isdigit() for character in pattern.text)
-        return numbered and any(self._named(pattern, name) for name in self.model.spelled(family))
+        numbers = {int(number) for number in _NUMBER.findall(pattern.text)}
+        if not numbers:
+            return False
+        spelled = self.model.spelled(family).items()
+        ranged = "[" in pattern.text or "\\d" in pattern.text
+        return any(self._named(pattern, name) for name, m in spelled if ranged or m.copy in numbers)
 
     def other_spelling(self, pattern: Pattern) -> str | None:
         """The spelling in which a pattern that names nothing here would name something."""
         others = (name for name in self.model.spellings if name != self.file.spelling)
-        return next((name for name in others if self.reaches(pattern, name)), None)
+        whole_steps = _at_steps(pattern)
+        return next((name for name in others if any(self.reaches(one, name) for one in whole_steps)), None)
 
     def _named(self, pattern: Pattern, name: str) -> bool:
         regex = bool(self.file.spec.patterns and self.file.spec.patterns.style == "regex")
@@ -73,8 +103,9 @@ class Coverage:
 
     @cached_property
     def rules_of(self) -> Mapping[str, tuple[Rule, ...]]:
-        """Native name of each matrix to the rules that quantize it."""
-        return {module.name: tuple(self._rules(name)) for name, module in self.names if module.linear}
+        """Native name of each matrix to the rules that quantize it; where the later rule counts, only that one."""
+        first = -1 if self.file.rules.ordered else 0
+        return {module.name: tuple(self._rules(name))[first:] for name, module in self.names if module.linear}
 
     def _rules(self, name: str) -> Iterator[Rule]:
         rules = self.file.rules
@@ -107,11 +138,21 @@ class Coverage:
                 found.setdefault(module.key, {}).setdefault(rules[-1] if rules else None, module)
         return found
 
+    @cached_property
+    def _name_of(self) -> Mapping[str, str]:
+        """Native name of a module to its name in the file's spelling."""
+        return {module.name: name for name, module in self.names}
+
+    @cached_property
+    def kept_names(self) -> frozenset[str]:
+        """Whole names that the file keeps, where it is a table of names."""
+        return frozenset(pattern.text for pattern in self.file.rules.kept)
+
     def kept_on_purpose(self, module: Module) -> bool:
         """Whether the file says of a module that it stays."""
-        name = next(name for name, found in self.names if found is module)
         if self.file.rules.exact:
-            return name in {pattern.text for pattern in self.file.rules.kept}
+            return self._name_of[module.name] in self.kept_names
+        name = self._name_of[module.name]
         excluded = [pattern for rule in self.file.rules.quantized for pattern in rule.exclude]
         return any(self._named(pattern, name) for pattern in (*self.file.rules.kept, *excluded))
 
@@ -119,9 +160,6 @@ class Coverage:
     def dead(self) -> tuple[Pattern, ...]:
         """Patterns of rules that name nothing."""
         named = (pattern for rule in self.file.rules.quantized for pattern in rule.include)
-        if self.file.rules.exact:
-            held = self.model.spelled(self.file.spelling)
-            return tuple(pattern for pattern in named if pattern.text not in held)
         return tuple(pattern for pattern in named if not self.reaches(pattern))
 
     @cached_property
