@@ -202,6 +202,10 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
         "D213",
         "must be quantized",
     ),
+    "compressor quantized": (practice({**ATTENTION, "exclude": ["*wo_a", "*wo_b"]}, FFN), "D213", "compressor.wkv"),
+    "router quantized": (practice(ATTENTION, {**FFN, "exclude": []}), "D213", "ffn.gate"),
+    "nothing left out": (quark(["head"]), "D213", "compressor"),
+    "one expert left out": (practice(ATTENTION, {**FFN, "exclude": ["*gate", "*experts.17.*"]}), "D208", "experts.17."),
     "unknown way to pack": (groups(format="mixed"), "D201", "format is 'mixed'"),
     "unknown key": (groups(ignored=["lm_head"]), "D214", "did you mean 'ignore'"),
     "unknown key of a layer table": (quark(QUARK_LEFT, excludes=[]), "D214", "did you mean 'exclude'"),
@@ -214,6 +218,51 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "hybrid by another loader": (hybrid("modelopt"), "D201", "quant_method is 'modelopt'"),
 }
+
+
+UNUSUAL: dict[str, tuple[dict[str, Any], str, str]] = {
+    "attention forgotten": (practice(FFN), "D216", "attention.q_b"),
+    "shared experts forgotten": (practice(ATTENTION, {**FFN, "include": ["*ffn.experts*"]}), "D216", "shared_experts"),
+    "indexer forgotten": (groups(ignore=["lm_head"]), "D216", "indexer.indexer_q"),
+    "only smoothing": (practice(SMOOTH), "D216", "no rule quantizes"),
+    "all disabled by the last entry": (
+        recipe(on("*ffn.experts.*.w*_weight_quantizer"), {"quantizer_name": "*", "enable": False}),
+        "D216",
+        "no rule quantizes",
+    ),
+    "main_proj of a DSpark draft forgotten": (
+        practice(
+            {**ATTENTION, "exclude": ["*attn.wq_a", "*attn.wkv", "*attn.wo_a", "*compressor.w*", "*weights_proj"]},
+            FFN,
+            model="DeepSeek-V4-Pro-DSpark",
+        ),
+        "D216",
+        "draft.main_proj",
+    ),
+    "dead ignore": (groups(ignore=["lm_head", r"re:.*attn\.indexxer.*"]), "D205", "indexxer"),
+    "a modifier without targets": (
+        {"a_stage": {"a_modifiers": {"QuantizationModifier": {"scheme": "W4A16", "ignore": ["lm_head"]}}}},
+        "D216",
+        "compressor",
+    ),
+    "a modifier with targets for each scheme": (
+        {
+            "a_stage": {
+                "a_modifiers": {"QuantizationModifier": {"scheme": {"FP8_BLOCK": [LINEARS], "NVFP4": [EXPERTS]}}}
+            }
+        },
+        "D216",
+        "indexer.indexer_q",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_what_is_only_unusual_is_a_warning(name: str, catalog: Catalog) -> None:
+    data, code, words = UNUSUAL[name]
+    found = check_bundle([Document(data, "config.json", (), (0, 0), {})], "1.37", {}, catalog)
+    assert [d.severity for d in found if d.severity == "error"] == []
+    assert any(d.code == code and words in d.message for d in found), found
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -268,5 +317,30 @@ def test_the_chip_of_the_plan_beside_it_decides(run: Run, write_files: Files) ->
     steps = (ATTENTION, {**FFN, "qconfig": INT4, "exclude": ["*gate", "*shared_experts*"]})
     files = {"plan.yaml": json.dumps(plan), "quantization/config.yaml": json.dumps(practice(*steps), indent=1)}
     ended = run("check", write_files(files))
-    assert ended.code == 1
-    assert "error[D212]: makes int4 weights" in ended.out
+    assert ended.code == 0
+    assert "warning[D215]: makes int4 weights" in ended.out
+    pairing["server"] = "atlas-800i-a3"
+    scaled = formats("per_block mxfp8", "per_block mxfp8")
+    steps = ({**ATTENTION, "qconfig": scaled}, {**FFN, "qconfig": scaled})
+    files = {"plan.yaml": json.dumps(plan), "quantization/config.yaml": json.dumps(practice(*steps), indent=1)}
+    assert "error[D212]: makes mxfp8 weights" in run("check", write_files(files)).out
+
+
+@pytest.mark.parametrize(
+    ("server", "engine", "name", "found"),
+    [
+        ("hgx-h200", "vllm", "nvfp4 experts", "error[D212]: makes nvfp4 weights"),
+        ("hgx-h200", "vllm", "hybrid", "error[D212]: makes nvfp4 weights"),
+        ("atlas-800i-a3", "vllm-ascend", "hybrid", "error[D211]: vllm-ascend, which the plan beside it runs"),
+        ("hgx-h200", "vllm", "flash W8A8", "error[D211]: vllm, which the plan beside it runs"),
+        ("cambricon-x8-mlu590", "vllm-mlu", "flash W8A8", "error[D211]: vllm-mlu, which the plan beside it runs"),
+        ("hgx-b200", "sglang", "nvfp4 and fp8", "warning[D215]: sglang may not read it"),
+    ],
+)
+def test_the_engine_and_chip_of_the_plan_read_it(
+    server: str, engine: str, name: str, found: str, run: Run, write_files: Files
+) -> None:
+    pairing = {"variant": "deepseek-v4-flash", "server": server}
+    plan = {"apiVersion": "stowplan/v1", "kind": "Plan", "pairing": pairing, "engine": {"name": engine}}
+    files = {"plan.yaml": json.dumps(plan), "quantization/config.yaml": json.dumps(PUBLISHED[name], indent=1)}
+    assert found in run("check", write_files(files)).out

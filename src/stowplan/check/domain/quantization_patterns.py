@@ -68,14 +68,15 @@ def other_spelling(bundle: Bundle) -> Iterator[Found]:
 def dead_exclusion(bundle: Bundle) -> Iterator[Found]:
     """Each pattern that leaves modules out names a module of the model."""
     for coverage in coverages(bundle):
-        if coverage.file.rules.exact:
+        rules = coverage.file.rules
+        if rules.exact:
             continue
-        for rule in coverage.file.rules.quantized:
-            for pattern in rule.exclude:
-                if not coverage.reaches(pattern):
-                    yield Found(
-                        coverage.file.item, pattern.path, f"'{pattern.text}' leaves out nothing: no module is so named"
-                    )
+        beside = () if rules.ordered else rules.kept
+        left_out = (*(pattern for rule in rules.quantized for pattern in rule.exclude), *beside)
+        dead = (p for p in left_out if not coverage.reaches(p) and not coverage.of_missing(p))
+        for pattern, more in _alike(dead):
+            message = f"'{pattern.text}'{more} leaves out nothing: no module is so named"
+            yield Found(coverage.file.item, pattern.path, message)
 
 
 @check(
@@ -152,6 +153,11 @@ def _fused(coverage: Coverage) -> Iterator[list[Module]]:
             stem = module.template.removesuffix(ends[0])
             names = [filled(stem + end, module.layer, module.copy) for end in ends]
             yield [held[name] for name in names if name in held]
+    layers: dict[str, list[Module]] = {}
+    for module in held.values():
+        if module.expert:
+            layers.setdefault(filled(module.template.partition("{copy}")[0], module.layer, 0), []).append(module)
+    yield from layers.values()
 
 
 @check(

@@ -9,7 +9,7 @@ from fnmatch import translate
 from functools import cached_property, lru_cache
 
 from stowplan.check.quantization.rules import Pattern, QuantizationFile, Rule
-from stowplan.fit.names import Module, Modules
+from stowplan.fit.names import NATIVE, Module, Modules
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _NUMBER = re.compile(r"\d{1,6}")
@@ -88,6 +88,12 @@ class Coverage:
         spelled = self.model.spelled(family).items()
         ranged = "[" in pattern.text or "\\d" in pattern.text
         return any(self._named(pattern, name) for name, m in spelled if ranged or m.copy in numbers)
+
+    def of_missing(self, pattern: Pattern) -> bool:
+        """Whether a pattern names a module that models of the file's spelling do not hold, as the draft."""
+        held = {module.name for module in self.model.spelled(self.file.spelling, whole=False).values()}
+        native = self.model.spelled(NATIVE, whole=False)
+        return any(self._named(pattern, name) for name in native if name not in held)
 
     def other_spelling(self, pattern: Pattern) -> str | None:
         """The spelling in which a pattern that names nothing here would name something."""
