@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import Literal
 
 from stowplan.profiles.fact import Items, Name, Sourced, Text, Versions
-from stowplan.profiles.rule import When
+from stowplan.profiles.hardware import NumberFormat
+from stowplan.profiles.rule import Names, When
 from stowplan.profiles.variant import Storage
+
+
+class Doubt(Sourced):
+    """Formats that a loader takes on chips where it is not shown, or not worth it."""
+
+    chip_family: Names
+    formats: Items[NumberFormat]
+    reason: Text
 
 
 class Loader(Sourced):
@@ -19,6 +28,7 @@ class Loader(Sourced):
     """Names of the schemes that it has for single matrices."""
     experts: Items[Text] = ()
     """Names of the schemes that it has for routed experts."""
+    doubts: Items[Doubt] = ()
     marker: Text = ""
     """What it looks for in a checkpoint to be chosen."""
 

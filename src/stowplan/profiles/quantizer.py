@@ -89,9 +89,6 @@ class Needed(Model):
     """A key that the program's parser does not ask for, and without which it does nothing useful."""
 
     path: Text
-    beside: str = ""
-    """Only in files where something of this path has one of `values`; `*` goes over the items of a list."""
-    values: Items[Text] = ()
     reason: Text
 
 
@@ -137,6 +134,8 @@ class Foreign(Sourced):
     keys: Items[Keys] = ()
     pairs: Items[Pair] = ()
     fixed: Items[Fixed] = ()
+    plain: str = ""
+    """Why matrices that no published policy of any program quantizes must stay as they are; empty: it is only unusual."""
     complete: str = ""
     """Why each matrix must have an entry of its own; empty: what is not named is kept."""
 
@@ -174,6 +173,8 @@ class QuantizerSpec(Sourced):
     foreign: Items[Foreign] = ()
     read_by: dict[Name, Text] = {}
     """Engine to its loader that reads what this program writes."""
+    unproved: dict[Name, Text] = {}
+    """Engine that may read it, to why nobody knows."""
 
     def policy(self, id: str) -> Policy | None:  # noqa: A002 - the word of the files
         """The policy of that id."""

@@ -53,19 +53,16 @@ def quantization_choice(bundle: Bundle) -> Iterator[Found]:
     "D202",
     level="domain",
     whole_bundle=True,
-    reason="The parser does not ask for these keys, so that a run of hours ends with nothing written, or uncalibrated.",
+    reason="The parser does not ask for these keys, so that a run of hours ends with nothing written.",
     source="msmodelslim 26.1.0 wheel and nvidia-modelopt 0.47.0 wheel: their parsers accept such files, tried on CPU; profiles/quantizers",
     bad=process_list(more=""),
     good=process_list(),
 )
 def quantization_needs(bundle: Bundle) -> Iterator[Found]:
-    """A quantization file says what is to be done, with what it is calibrated, and how it is saved."""
+    """A quantization file says what is to be done, and how it is saved."""
     for coverage in coverages(bundle):
         file, data = coverage.file, coverage.file.item.data
         for needed in file.foreign.needed:
-            beside = {value for _, value in _values(data, needed.beside.split("."))} if needed.beside else set()
-            if needed.beside and not beside & {*needed.values}:
-                continue
             path = tuple(needed.path.split("."))
             if not dig(data, path):
                 message = f"has no {needed.path}, or an empty one: {needed.reason}"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from stowplan.check.domain._quantization_examples import groups, plan_beside, process_list
 from stowplan.check.objects import Bundle
 from stowplan.check.quantization.coverage import Coverage
 from stowplan.check.quantization.models import coverages, forgotten
+from stowplan.check.quantization.rules import Pattern
 from stowplan.check.registry import Found, check
 from stowplan.fit.names import Module, filled
 
+_NUMBER = re.compile(r"\d+")
 _W2 = '["layers.*.ffn.experts.*.w1", "layers.*.ffn.experts.*.w2", "*.ffn.shared_experts.*", "mtp.*.ffn.experts.*"]'
 
 
@@ -27,10 +30,10 @@ _W2 = '["layers.*.ffn.experts.*.w1", "layers.*.ffn.experts.*.w2", "*.ffn.shared_
 def dead_pattern(bundle: Bundle) -> Iterator[Found]:
     """Each pattern of a quantization rule names a module of the model."""
     for coverage in coverages(bundle):
-        for pattern in coverage.dead:
-            if coverage.other_spelling(pattern) is None:
-                message = f"'{pattern.text}' names no module of the model"
-                yield Found(coverage.file.item, pattern.path, message, _hint(coverage))
+        dead = (pattern for pattern in coverage.dead if coverage.other_spelling(pattern) is None)
+        for pattern, more in _alike(dead):
+            message = f"'{pattern.text}'{more} names no module of the model"
+            yield Found(coverage.file.item, pattern.path, message, _hint(coverage))
 
 
 @check(
@@ -45,12 +48,11 @@ def dead_pattern(bundle: Bundle) -> Iterator[Found]:
 def other_spelling(bundle: Bundle) -> Iterator[Found]:
     """A quantization file names modules as its own program does, not as another family of programs."""
     for coverage in coverages(bundle):
-        for pattern in coverage.dead:
-            other = coverage.other_spelling(pattern)
-            if other:
-                own = coverage.file.spelling
-                message = f"'{pattern.text}' is the {other} spelling; this program matches the {own} one"
-                yield Found(coverage.file.item, pattern.path, message, _hint(coverage))
+        others = {pattern: other for pattern in coverage.dead if (other := coverage.other_spelling(pattern))}
+        for pattern, more in _alike(others):
+            own = coverage.file.spelling
+            message = f"'{pattern.text}'{more} is the {others[pattern]} spelling; this program matches the {own} one"
+            yield Found(coverage.file.item, pattern.path, message, _hint(coverage))
 
 
 @check(
@@ -66,14 +68,15 @@ def other_spelling(bundle: Bundle) -> Iterator[Found]:
 def dead_exclusion(bundle: Bundle) -> Iterator[Found]:
     """Each pattern that leaves modules out names a module of the model."""
     for coverage in coverages(bundle):
-        if coverage.file.rules.exact:
+        rules = coverage.file.rules
+        if rules.exact:
             continue
-        for rule in coverage.file.rules.quantized:
-            for pattern in rule.exclude:
-                if not coverage.reaches(pattern):
-                    yield Found(
-                        coverage.file.item, pattern.path, f"'{pattern.text}' leaves out nothing: no module is so named"
-                    )
+        beside = () if rules.ordered else rules.kept
+        left_out = (*(pattern for rule in rules.quantized for pattern in rule.exclude), *beside)
+        dead = (p for p in left_out if not coverage.reaches(p) and not coverage.of_missing(p))
+        for pattern, more in _alike(dead):
+            message = f"'{pattern.text}'{more} leaves out nothing: no module is so named"
+            yield Found(coverage.file.item, pattern.path, message)
 
 
 @check(
@@ -150,6 +153,11 @@ def _fused(coverage: Coverage) -> Iterator[list[Module]]:
             stem = module.template.removesuffix(ends[0])
             names = [filled(stem + end, module.layer, module.copy) for end in ends]
             yield [held[name] for name in names if name in held]
+    layers: dict[str, list[Module]] = {}
+    for module in held.values():
+        if module.expert:
+            layers.setdefault(filled(module.template.partition("{copy}")[0], module.layer, 0), []).append(module)
+    yield from layers.values()
 
 
 @check(
@@ -167,12 +175,21 @@ def missing_entry(bundle: Bundle) -> Iterator[Found]:
     for coverage in coverages(bundle):
         if not coverage.file.foreign.complete:
             continue
-        kept = {pattern.text for pattern in coverage.file.rules.kept}
-        without = [m for m in coverage.model.linears if m.name not in kept and m.name not in coverage.tabled]
+        held = {*coverage.kept_names, *coverage.tabled}
+        without = [m for m in coverage.model.linears if m.name not in held]
         for key, modules in groupby(sorted(without, key=lambda module: module.key), key=lambda module: module.key):
             missing = list(modules)
             message = f"has no entry for {len(missing)} matrices of {key}, as {missing[0].name}.weight: {coverage.file.foreign.complete}"
             yield Found(coverage.file.item, (), message)
+
+
+def _alike(patterns: Iterable[Pattern]) -> Iterator[tuple[Pattern, str]]:
+    """One pattern of those that differ in numbers only, with a word on how many more there are."""
+    alike: dict[str, list[Pattern]] = {}
+    for pattern in patterns:
+        alike.setdefault(_NUMBER.sub("N", pattern.text), []).append(pattern)
+    for same in alike.values():
+        yield same[0], f" (and {len(same) - 1} more that differ in numbers)" if len(same) > 1 else ""
 
 
 def _hint(coverage: Coverage) -> str:

@@ -34,24 +34,33 @@ def _scoped(formats: Mapping[str, Any]) -> str:
     return f"{formats.get('scope', '')} {formats.get('dtype', '')}"
 
 
-def _scheme_groups(data: Mapping[str, Any], _spec: QuantizerSpec, foreign: Foreign) -> Rules:
+def _scheme_groups(data: Mapping[str, Any], spec: QuantizerSpec, foreign: Foreign) -> Rules:
     """Groups with formats and targets; a recipe nests them in stages and modifiers."""
     found: list[Rule] = []
     kept: list[Pattern] = []
     for block, path in _blocks(data, ()):
         kept += patterns(block.get("ignore", []), (*path, "ignore"))
         for name, group in mapping(block.get("config_groups")).items():
-            found.append(_group(mapping(group), (*path, "config_groups", name), foreign))
-        if "scheme" in block:
-            targets = patterns(block.get("targets", ["Linear"]), (*path, "targets"))
-            scheme = str(block["scheme"])
-            found.append(Rule(path, scheme, scheme, scheme_format(foreign, scheme), targets))
+            at, given = (*path, "config_groups", name), mapping(group)
+            preset = given.get("scheme")
+            found.append(_preset(str(preset), given, at, spec) if preset else _group(given, at, foreign))
+        scheme = block.get("scheme")
+        for name, targets in mapping(scheme).items():
+            found.append(_preset(name, {name: targets}, (*path, "scheme"), spec, key=name))
+        if isinstance(scheme, str):
+            found.append(_preset(scheme, block, path, spec))
     return Rules(tuple(found), tuple(kept))
 
 
+def _preset(scheme: str, given: Mapping[str, Any], path: Path, spec: QuantizerSpec, *, key: str = "targets") -> Rule:
+    """A rule that calls its formats by a name; without targets it is for every linear layer."""
+    targets = patterns(given[key], (*path, key)) if key in given else (Pattern("Linear", path),)
+    return Rule(path, scheme, scheme, scheme_format(spec, scheme), targets)
+
+
 def _blocks(data: Mapping[str, Any], path: Path) -> Iterator[tuple[Mapping[str, Any], Path]]:
-    """Mappings with groups or a scheme, wherever they stand."""
-    if "config_groups" in data or ("scheme" in data and "targets" in data):
+    """Mappings with groups or a scheme, wherever they stand; a modifier may have a scheme and no targets."""
+    if "config_groups" in data or ("scheme" in data and ("targets" in data or str(path[-1:]).count("Modifier"))):
         yield data, path
         return
     for key, value in data.items():
@@ -89,7 +98,8 @@ def _ordered_rules(data: Mapping[str, Any], spec: QuantizerSpec, foreign: Foreig
             continue
         numerics = mapping(entry.get("cfg")).get("$import", "")
         scheme = next((s for s, known in spec.schemes.items() if known.settings.get("numerics") == numerics), None)
-        found.append(Rule(path, scheme or str(numerics), str(numerics), None, (pattern,)))
+        computes = scheme_format(spec, scheme) if scheme else None
+        found.append(Rule(path, scheme or str(numerics), str(numerics), computes, (pattern,)))
     return Rules(tuple(found), tuple(kept), ordered=True)
 
 
@@ -126,25 +136,27 @@ def _quantized(formats: object) -> str:
 
 def _layer_table(data: Mapping[str, Any], spec: QuantizerSpec, foreign: Foreign) -> Rules:
     """A table from the modules that are quantized to the scheme of each, and a list of what is not."""
+    del foreign
     key = "quantization" if "quantization" in data else "quantization_config"
     config = mapping(data.get(key))
     found = []
     for name, layer in mapping(config.get("quantized_layers")).items():
         scheme, path = str(mapping(layer).get("quant_algo")), (key, "quantized_layers", name)
         known = scheme if scheme in spec.schemes else None
-        found.append(Rule(path, known, scheme, scheme_format(foreign, scheme), (Pattern(f"{name}*", path),)))
+        found.append(Rule(path, known, scheme, scheme_format(spec, scheme), (Pattern(f"{name}*", path),)))
     left_out = "exclude_modules" if "exclude_modules" in config else "ignore"
     return Rules(tuple(found), patterns(config.get(left_out, []), (key, left_out)), ordered=True)
 
 
-def _tensor_map(data: Mapping[str, Any], _spec: QuantizerSpec, foreign: Foreign) -> Rules:
+def _tensor_map(data: Mapping[str, Any], spec: QuantizerSpec, foreign: Foreign) -> Rules:
     """A table from each tensor to the scheme that it was written in."""
+    del foreign
     named: dict[str, list[Pattern]] = {}
     for key, value in data.items():
         if isinstance(value, str) and str(key).endswith(".weight"):
             named.setdefault(value, []).append(Pattern(str(key).removesuffix(".weight"), (key,)))
     found = [
-        Rule(rule[0].path, scheme, scheme, scheme_format(foreign, scheme), tuple(rule))
+        Rule(rule[0].path, scheme, scheme, scheme_format(spec, scheme), tuple(rule))
         for scheme, rule in named.items()
         if scheme not in _UNTOUCHED
     ]

@@ -30,7 +30,8 @@ def coverages(bundle: Bundle) -> tuple[Coverage, ...]:
 
 
 def _faults(coverage: Coverage) -> int:
-    return len(coverage.dead) + len(coverage.doubled) + len(forgotten(coverage))
+    halves = sum(None in rules and len(rules) > 1 for rules in coverage.fates.values())
+    return len(coverage.dead) + len(coverage.doubled) + len(forgotten(coverage)) + halves
 
 
 def _models(file: QuantizationFile, bundle: Bundle, catalog: Catalog) -> Iterator[Modules]:
@@ -63,13 +64,24 @@ def forgotten(coverage: Coverage) -> Mapping[str, Module]:
 def loaders(coverage: Coverage, bundle: Bundle) -> Mapping[str, Loader]:
     """The loaders that may read what the file makes: the planned engine's, or those of all engines that can."""
     engines = bundle.catalog.engines if bundle.catalog else {}
-    planned = mapping(mapping(bundle.plan).get("engine")).get("name")
+    planned, on = planned_engine(bundle), chip(bundle)
     found: dict[str, Loader] = {}
     for engine, name in coverage.file.spec.read_by.items():
         spec: EngineSpec | None = engines.get(engine)
         if spec and name in spec.loaders and planned in (None, engine):
-            found[f"{engine} {name}"] = spec.loaders[name]
+            wanted = spec.loaders[name].when.chip_family
+            if on is None or wanted is None or {*wanted} & {*on[1].families}:
+                found[f"{engine} {name}"] = spec.loaders[name]
     return found
+
+
+def planned_engine(bundle: Bundle) -> str | None:
+    """The engine of the plan beside the file; one without loaders of its own stands for that which it extends."""
+    name = mapping(mapping(bundle.plan).get("engine")).get("name")
+    if bundle.catalog is None or not isinstance(name, str) or name not in bundle.catalog.engines:
+        return None
+    spec = bundle.catalog.engines[name]
+    return spec.extends if spec.extends and not spec.loaders else name
 
 
 def chip(bundle: Bundle) -> tuple[str, ChipSpec] | None:

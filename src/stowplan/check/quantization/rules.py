@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import get_args
 
 from stowplan.check.objects import Object, Path, dig
 from stowplan.profiles.hardware import NumberFormat
@@ -77,9 +78,11 @@ def pair(foreign: Foreign, activation: str, weight: str) -> tuple[str | None, Nu
     return None, None
 
 
-def scheme_format(foreign: Foreign, scheme: str) -> NumberFormat | None:
-    """What a chip needs for a scheme of that name."""
-    return next((known.computes for known in foreign.pairs if known.emits == scheme), None)
+def scheme_format(spec: QuantizerSpec, scheme: str) -> NumberFormat | None:
+    """What a chip needs for a scheme of that name, in whichever of the program's files it stands."""
+    found = next((known.computes for one in spec.foreign for known in one.pairs if known.emits == scheme), None)
+    stored = spec.schemes[scheme].storage if scheme in spec.schemes else None
+    return found or next((known for known in get_args(NumberFormat) if known == stored), None)
 
 
 def patterns(values: object, path: Path) -> tuple[Pattern, ...]:
