@@ -10,6 +10,8 @@ from stowplan.pairing import Pairing
 from stowplan.plan.model import Stack
 from stowplan.plan.reading import no_path, reader, telling
 from stowplan.plan.stacks import known_bad, stack_context
+from stowplan.profiles.accuracy import Accuracy
+from stowplan.profiles.engine import LoadedAs
 from stowplan.profiles.rule import StackContext, asked, holds
 from stowplan.versions import in_range
 
@@ -31,9 +33,8 @@ def execution(
     """How tensors are computed with, and whether that is `native`, a `fallback`, `expanded` when they are loaded, or `unknown`."""
     context = context_of(pairing, stack)
     key = f"{tensor_class}.{part}"
-    for loaded in stack.engine.memory.loaded_as:
-        holding = in_range(context.version, loaded.versions) and holds(loaded.when, context)
-        if holding and key in loaded.tensors and storage in _RUNS_AS:
+    for loaded in _expanded(stack, context):
+        if key in loaded.tensors and storage in _RUNS_AS:
             return f"{loaded.tensors[key]}: expanded when it is loaded", "expanded"
     fitting = [
         entry
@@ -59,6 +60,17 @@ def _by_the_chip(pairing: Pairing, name: str) -> tuple[str, str]:
     if name in formats.missing:
         return f"unknown: stored in {name}, which the chip does not compute on", "unknown"
     return name, "native"
+
+
+def expanded_scores(pairing: Pairing, stack: Stack) -> list[Accuracy]:
+    """What somebody measured of the tensors that the engine expands when it loads them."""
+    return [score for loaded in _expanded(stack, context_of(pairing, stack)) for score in loaded.accuracy]
+
+
+def _expanded(stack: Stack, context: StackContext) -> Iterator[LoadedAs]:
+    for loaded in stack.engine.memory.loaded_as:
+        if in_range(context.version, loaded.versions) and holds(loaded.when, context):
+            yield loaded
 
 
 def loader_of(pairing: Pairing, stack: Stack) -> str | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stowplan.fit.weights import TensorGroup, weights
 from stowplan.pairing import Pairing
 from stowplan.plan.model import Candidate, Stack
-from stowplan.plan.precision import execution, loader_of, refused_formats
+from stowplan.plan.precision import execution, expanded_scores, loader_of, refused_formats
 from stowplan.plan.reading import refused_weights, unread_by
 from stowplan.plan.stacks import formats_here, stack_context
 from stowplan.profiles.accuracy import Accuracy
@@ -74,7 +74,7 @@ def quantization(pairing: Pairing, candidate: Candidate) -> dict[str, Any]:
             role.name: {f: v for f, v in role.settings.flags.items() if f in stack.engine.precision_flags}
             for role in candidate.roles
         },
-        "accuracy": _accuracy(stack.checkpoint, made_by),
+        "accuracy": _accuracy(stack.checkpoint, made_by, expanded_scores(pairing, stack)),
         "refused": list(refused_formats(pairing, stack)),
         "alternatives": list(_alternatives(pairing, stack)),
         "classes": list(classes(pairing, candidate)),
@@ -92,10 +92,10 @@ def _score(score: Accuracy) -> dict[str, Any]:
     }
 
 
-def _accuracy(checkpoint: Checkpoint, made_by: Toolchain | None) -> dict[str, Any]:
+def _accuracy(checkpoint: Checkpoint, made_by: Toolchain | None, expanded: Sequence[Accuracy]) -> dict[str, Any]:
     """What it does to the answers: the weights are the same numbers, there are figures, or nobody published any."""
     if checkpoint.format == "native":
-        return {"statement": "the weights as they were released", "figures": []}
+        return {"statement": "the weights as they were released", "figures": [_score(score) for score in expanded]}
     policy = made_by[2] if made_by else None
     figures = checkpoint.accuracy or (policy.accuracy if policy else ())
     said = [policy.lossless] if policy and policy.lossless else []

@@ -179,6 +179,8 @@ class LoadedAs(Sourced):
     when: When = When()
     tensors: dict[str, Storage]
     """Tensor class and part (`attention.o_a`) to the storage on the device."""
+    accuracy: Items[Accuracy] = ()
+    """Against the same tensors as they are stored."""
 
 
 class LogPatterns(Sourced):
