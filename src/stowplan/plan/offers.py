@@ -42,7 +42,7 @@ class Change:
         elif "nodes" in self.spec:
             what = f"{chosen.nodes} nodes would fit"
         elif made := pairing.variant.checkpoint(self.spec.get("checkpoint") or ""):
-            what = f"{made.id} can be made with {made.converted}, policy {made.policy}, and fits; pin checkpoint"
+            what = f"pin checkpoint {made.id}, which {made.converted} makes by policy {made.policy}, and it fits"
         elif "set" in self.spec and (
             added := {k: v for k, v in self.spec["set"].items() if pairing.spec.set.get(k) != v}
         ):
