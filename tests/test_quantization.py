@@ -287,7 +287,7 @@ def test_every_class_says_how_it_runs_what_set_it_and_who_reads_it(plans: dict[s
         assert not drafted or total == pytest.approx(size, rel=0.001)
         for row in decided["classes"]:
             assert row["runsAs"] and row["setBy"] and row["readBy"]
-            assert row["execution"] in ("native", "fallback", "expanded")
+            assert row["execution"] in ("native", "fallback", "expanded", "unknown")
         assert decided["kvCache"]["main"] and decided["kvCache"]["mainEntryBytes"]
         assert decided["accuracy"]["statement"]
         assert all(row["reason"] for row in decided["refused"])
@@ -300,11 +300,124 @@ def row(decided: Mapping[str, Any], tensor_class: str, part: str) -> dict[str, A
 def test_the_fallback_is_the_engine_s_own(plans: dict[str, Plan], catalog: Catalog) -> None:
     hopper = row(quantization_of(plans, "v4-flash-0731.hgx-h200.coding-agent"), "routed_experts", "experts")
     assert (hopper["execution"], "Marlin" in hopper["runsAs"]) == ("fallback", True)
-    sglang = plan_document(planned(catalog, "deepseek-v4-flash", "hgx-h200", engine="sglang"))["quantization"]
+    asked = {"flags.--moe-runner-backend": "flashinfer_mxfp4"}
+    sglang = decided_of(catalog, "deepseek-v4-flash", "hgx-h200", engine="sglang", set=asked)
     assert "FlashInfer" in row(sglang, "routed_experts", "experts")["runsAs"]
-    assert row(sglang, "attention", "o_a")["execution"] == "expanded"
-    blackwell = row(quantization_of(plans, "v4-pro-0813.hgx-b200.chat"), "routed_experts", "experts")
-    assert blackwell["execution"] == "native"
+    assert [row(sglang, part, "o_a")["execution"] for part in ("attention", "draft")] == ["expanded"] * 2
+    assert any(score["before"] == 95.2 for score in sglang["accuracy"]["figures"])
+
+
+def decided_of(catalog: Catalog, *cell: str, **pinned: Any) -> dict[str, Any]:
+    decided: dict[str, Any] = plan_document(planned(catalog, *cell, **pinned))["quantization"]
+    return decided
+
+
+@pytest.mark.parametrize(
+    ("variant", "server", "engine", "kernel", "kind"),
+    [
+        ("deepseek-v4-pro-0813", "hgx-b200", "vllm", "mega MoE", "native"),
+        ("deepseek-v4-flash", "hgx-h200", "sglang", "Marlin", "fallback"),
+        ("deepseek-v4-flash", "rtx-pro-6000-8x", "sglang", "Marlin", "fallback"),
+    ],
+)
+def test_experts_run_on_the_backend_that_the_plan_sets(
+    catalog: Catalog, variant: str, server: str, engine: str, kernel: str, kind: str
+) -> None:
+    experts = row(decided_of(catalog, variant, server, engine=engine), "routed_experts", "experts")
+    assert (kernel in experts["runsAs"], experts["execution"]) == (True, kind)
+
+
+def test_what_a_flag_asks_for_and_runs_badly_is_an_assumption(catalog: Catalog) -> None:
+    marlin = planned(catalog, "deepseek-v4-flash", "rtx-pro-6000-8x", engine="sglang")
+    asked = {"flags.--moe-runner-backend": "flashinfer_mxfp4"}
+    other = planned(catalog, "deepseek-v4-flash", "rtx-pro-6000-8x", engine="sglang", set=asked)
+    assert marlin.chosen and other.chosen
+    assert [any("corrupt" in a for a in made.assumptions) for made in (marlin, other)] == [True, False]
+
+
+def test_a_format_that_the_chip_lacks_is_not_called_native(catalog: Catalog) -> None:
+    checkpoint = "local/DeepSeek-V4-Flash-DSpark-w8a8-script"
+    decided = decided_of(catalog, "deepseek-v4-flash-dspark", "atlas-800i-a3", checkpoint=checkpoint)
+    kept = row(decided, "draft", "o_a")
+    assert (kept["storage"], kept["execution"]) == ("fp8-block", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("server", "engine", "pins", "said"),
+    [
+        ("hgx-h200", "vllm", {"--kv-cache-dtype": "bfloat16"}, "FlashMLA"),
+        ("hgx-b200", "vllm", {"--kv-cache-dtype": "nvfp4"}, "does not take them"),
+        ("hgx-b200", "vllm", {"--attention-backend": "FLASHINFER_MLA_SPARSE_DSV4"}, "plain rows"),
+        ("rtx-pro-6000-8x", "vllm", {"--kv-cache-dtype": "auto"}, "47174"),
+        ("mi355x-8x", "vllm", {"--kv-cache-dtype": "fp8_e5m2"}, "E4M3"),
+        ("mi355x-8x", "sglang", {"--kv-cache-dtype": "bfloat16"}, "33194"),
+        ("atlas-800i-a3", "vllm-ascend", {"--kv-cache-dtype": "fp8"}, "the ledger counts bf16"),
+        ("atlas-800i-a3", "vllm-ascend", {"--quantization": "fp8"}, "takes ascend here"),
+        ("hgx-b200", "vllm", {"--quantization": "modelopt_fp4"}, "takes deepseek_v4_fp8 or fp8 here"),
+    ],
+)
+def test_a_format_that_is_pinned_is_held_against_the_engine(
+    catalog: Catalog, server: str, engine: str, pins: dict[str, str], said: str
+) -> None:
+    made = planned(catalog, "deepseek-v4-flash", server, engine=engine, set={f"flags.{k}": v for k, v in pins.items()})
+    assert made.verdict == "infeasible"
+    assert any(r.code == "F053" and said in r.message for r in made.reasons), made.reasons
+
+
+@pytest.mark.parametrize(
+    ("server", "flag", "value"),
+    [
+        ("hgx-b200", "--quantization", "fp8"),
+        ("hgx-h200", "--kv-cache-dtype", "fp8_ds_mla"),
+        ("rtx-pro-6000-8x", "--kv-cache-dtype", "fp8_e4m3"),
+    ],
+)
+def test_another_word_for_the_same_format_is_taken(catalog: Catalog, server: str, flag: str, value: str) -> None:
+    assert planned(catalog, "deepseek-v4-flash", server, engine="vllm", set={f"flags.{flag}": value}).chosen
+
+
+@pytest.mark.parametrize(
+    ("server", "engine", "checkpoint", "code"),
+    [
+        ("hgx-h200", "sglang", "Eco-Tech/DeepSeek-V4-Flash-w8a8-mtp", "F032"),
+        ("mi355x-8x", "vllm", "sgl-npu/DeepSeek-V4-Flash-W8A8", "F032"),
+        ("hgx-b300", "vllm", "sgl-npu/DeepSeek-V4-Flash-W8A8", "F020"),
+        ("atlas-850-950dt", "vllm-ascend", "amd/DeepSeek-V4-Flash-MXFP4", "F032"),
+        ("hgx-h200", "vllm", "canada-quant/DeepSeek-V4-Flash-W4A16-FP8-MTP", None),
+        ("rtx-pro-6000-8x", "vllm", "canada-quant/DeepSeek-V4-Flash-W4A16-FP8-MTP", None),
+        ("hgx-b200", "vllm", "nvidia/DeepSeek-V4-Flash-NVFP4", None),
+        ("rtx-pro-6000-8x", "vllm", "nvidia/DeepSeek-V4-Flash-NVFP4", None),
+        ("atlas-850-950dt", "vllm-ascend", "Eco-Tech/DeepSeek-V4-Flash-w8a8-mtp", None),
+    ],
+)
+def test_a_checkpoint_that_is_pinned_is_held_against_its_chips_and_loader(
+    catalog: Catalog, server: str, engine: str, checkpoint: str, code: str | None
+) -> None:
+    made = planned(catalog, "deepseek-v4-flash", server, engine=engine, checkpoint=checkpoint)
+    assert (made.chosen is not None) == (code is None)
+    assert code in [None, *(reason.code for reason in made.reasons)]
+
+
+def test_an_alternative_is_held_against_its_chips_too(catalog: Catalog) -> None:
+    decided = decided_of(catalog, "deepseek-v4-flash", "hgx-h200", engine="sglang")
+    formats = {entry["checkpoint"]: entry["formats"] for entry in decided["alternatives"]}
+    assert formats["Eco-Tech/DeepSeek-V4-Flash-w8a8-mtp"] == "unknown"
+    assert formats["sgl-project/DeepSeek-V4-Flash-FP8"] == "runs"
+
+
+def test_integers_on_a_chip_that_prefers_block_formats_are_told(catalog: Catalog) -> None:
+    checkpoint = "Eco-Tech/DeepSeek-V4-Flash-w8a8-mtp"
+    made = planned(catalog, "deepseek-v4-flash", "atlas-850-950dt", checkpoint=checkpoint)
+    assert any("pull 10236" in said for said in made.assumptions)
+
+
+@pytest.mark.parametrize("variant", ["deepseek-v4-pro-0813", "deepseek-v4-flash-dspark"])
+def test_a_checkpoint_that_can_be_made_is_offered(catalog: Catalog, variant: str) -> None:
+    offered = [r for r in planned(catalog, variant, "atlas-800i-a3").reasons if r.code == "F096"]
+    assert len(offered) == 1
+    assert "policy dspark-w8a8" in offered[0].message
+    made = planned(catalog, variant, "atlas-800i-a3", **offered[0].numbers["change"])
+    assert made.chosen and made.chosen.stack.checkpoint.converted
 
 
 def test_the_policy_and_the_loader_stand_beside_each_class(plans: dict[str, Plan]) -> None:

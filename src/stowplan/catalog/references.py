@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stowplan.catalog import Catalog, Shelf
@@ -39,6 +39,7 @@ def _known(name: str, shelf: Shelf[Any], words: str, *path: str | int) -> Iterat
 def _variant(spec: VariantSpec, catalog: Catalog) -> Iterator[Finding]:
     for index in range(len(spec.checkpoints)):
         yield from _quantized(spec, index, catalog)
+        yield from _readers(spec.checkpoints[index].read_by, catalog, "checkpoints", index)
         yield from _added_blocks(spec, index, catalog)
 
 
@@ -64,13 +65,18 @@ def _quantizer(spec: QuantizerSpec, catalog: Catalog) -> Iterator[Finding]:
             if scheme not in (*spec.schemes, *KEEPS):
                 known = f"known: {', '.join((*spec.schemes, *KEEPS))}"
                 yield "C004", f"unknown scheme '{scheme}'", ("policies", index, "classes", key), known
-    for engine, loader in spec.read_by.items():
-        yield from _known(engine, catalog.engines, "engine", "readBy", engine)
+    yield from _readers(spec.read_by, catalog)
+
+
+def _readers(read_by: Mapping[str, str], catalog: Catalog, *at: str | int) -> Iterator[Finding]:
+    """Engines and their loaders, or those of the engine that they extend."""
+    for engine, loader in read_by.items():
+        yield from _known(engine, catalog.engines, "engine", *at, "readBy", engine)
         if engine in catalog.engines:
             base = catalog.engines[engine].extends or engine
             own = catalog.engines[engine].loaders or catalog.engines[base].loaders
             if loader not in own:
-                yield "C004", f"{engine} has no loader '{loader}'", ("readBy", engine), did_you_mean(loader, own)
+                yield "C004", f"{engine} has no loader '{loader}'", (*at, "readBy", engine), did_you_mean(loader, own)
 
 
 def _added_blocks(spec: VariantSpec, index: int, catalog: Catalog) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ from stowplan.profiles.engine import (
     Memory,
 )
 from stowplan.profiles.recipe import Layout
-from stowplan.profiles.rule import Context, holds, most_special
+from stowplan.profiles.rule import Context, asked, contains, holds, most_special
 from stowplan.profiles.variant import Architecture, Checkpoint, Draft
 from stowplan.versions import in_range
 
@@ -238,8 +238,8 @@ def _host_classes(entries: Sequence[HostClasses], context: Context, tuning: Tuni
         name
         for entry in entries
         if holds(entry.when, context)
-        and not (entry.unless and _contains(tuning.flags, entry.unless))
-        and _contains(tuning.env, entry.only_env)
+        and not (entry.unless and contains(tuning.flags, entry.unless))
+        and contains(tuning.env, entry.only_env)
         for name in entry.classes
     )
 
@@ -249,21 +249,15 @@ def _group_classes(entries: Sequence[GroupClasses], context: Context, tuning: Tu
     return frozenset(
         name
         for entry in entries
-        if holds(entry.when, context) and not (entry.unless and _contains(tuning.flags, entry.unless))
+        if holds(entry.when, context) and not (entry.unless and contains(tuning.flags, entry.unless))
         for name in entry.classes
     )
 
 
 def _kv_format(entries: Sequence[KvFormat], context: Context, tuning: Tuning) -> KvFormat:
     """The cache formats under these settings."""
-    given = [e for e in entries if not e.only_flags or any(_contains(tuning.flags, f) for f in e.only_flags)]
+    given = [e for e in entries if not e.only_flags or asked(e.only_flags, tuning.flags)]
     return most_special(given, context)
-
-
-def _contains(actual: object, wanted: object) -> bool:
-    if isinstance(wanted, Mapping):
-        return isinstance(actual, Mapping) and all(_contains(actual.get(k), v) for k, v in wanted.items())
-    return actual == wanted
 
 
 def _loaded(entries: Sequence[LoadedAs], context: Context) -> dict[str, str]:

@@ -8,6 +8,7 @@ from stowplan.pairing import Pairing
 from stowplan.plan.choice import documents
 from stowplan.plan.cost import device_hour
 from stowplan.plan.evaluate import Evaluator
+from stowplan.plan.formats import degraded_formats
 from stowplan.plan.model import Candidate, Layer
 from stowplan.plan.speed import links
 from stowplan.plan.stacks import known_bad
@@ -26,6 +27,14 @@ def assumptions(chosen: Candidate, layer: Layer, pairing: Pairing, considered: S
         )
     )
     yield from dict.fromkeys(degraded)
+    formats = (
+        sentence
+        for role in chosen.roles
+        for sentence in degraded_formats(
+            pairing, chosen.stack, evaluator.of(role.name).context(role.placement), role.settings
+        )
+    )
+    yield from dict.fromkeys(formats)
     yield from chosen.replaced.values()
     yield from _untested(layer, pairing.site.kubernetes)
     if chosen.recipe and not documents(chosen.recipe, pairing):

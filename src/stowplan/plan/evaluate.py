@@ -16,6 +16,7 @@ from stowplan.fit.units import GIB, MIB
 from stowplan.pairing import Pairing
 from stowplan.plan.choice import documents
 from stowplan.plan.flags import broken_rules, unknown_flags, unknown_variables
+from stowplan.plan.formats import broken_formats
 from stowplan.plan.layouts import Placement, violations
 from stowplan.plan.model import Candidate, Layer, Reason, Recipe, Role, Stack
 from stowplan.plan.objectives import miss_ratio, missed
@@ -248,6 +249,7 @@ class Evaluator:
         yield from unknown_flags(pairing, self.stack, settings.flags)
         yield from unknown_variables(self.stack, settings.env)
         yield from broken_rules(self.stack, context, settings)
+        yield from broken_formats(pairing, self.stack, context, settings, fit.kv_format)
         needed, served = self.median_request, fit.tuning.max_model_len
         if served < needed:
             message = (

@@ -41,6 +41,8 @@ class Change:
             )
         elif "nodes" in self.spec:
             what = f"{chosen.nodes} nodes would fit"
+        elif made := pairing.variant.checkpoint(self.spec.get("checkpoint") or ""):
+            what = f"pin checkpoint {made.id}, which {made.converted} makes by policy {made.policy}, and it fits"
         elif "set" in self.spec and (
             added := {k: v for k, v in self.spec["set"].items() if pairing.spec.set.get(k) != v}
         ):
@@ -77,6 +79,7 @@ def offers(pairing: Pairing, refused: Plan, decide: Callable[[Pairing], Plan]) -
 
     tried = (
         _first(_pins(pairing), fitting),
+        _first(_conversions(pairing, refused), fitting),
         _first(_hosts(pairing, refused), fitting),
         _first(_contexts(pairing, refused), fitting),
         _first(_batches(pairing, refused), fitting),
@@ -103,6 +106,15 @@ def _pins(pairing: Pairing) -> Iterator[Change]:
     for name in _PINS:
         if getattr(spec, name) is not None:
             yield Change("F093", {name: None, **_same_mode(pairing, name)})
+
+
+def _conversions(pairing: Pairing, refused: Plan) -> Iterator[Change]:
+    """Checkpoints for this chip that a quantizer makes and nobody has published, where no published one runs."""
+    if pairing.spec.checkpoint or refused.candidates:
+        return
+    for checkpoint in pairing.variant.checkpoints:
+        if checkpoint.only_pinned and checkpoint.converted and {*checkpoint.families} & {*pairing.chip.families}:
+            yield Change("F096", {"checkpoint": checkpoint.id})
 
 
 def _same_mode(pairing: Pairing, name: str) -> dict[str, Any]:

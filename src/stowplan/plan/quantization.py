@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from stowplan.fit.weights import TensorGroup, weights
 from stowplan.pairing import Pairing
 from stowplan.plan.model import Candidate, Stack
-from stowplan.plan.precision import execution, loader_of, refused_formats
-from stowplan.plan.stacks import formats_here, unread_by
+from stowplan.plan.precision import execution, expanded_scores, loader_of, refused_formats
+from stowplan.plan.reading import refused_weights, unread_by
+from stowplan.plan.stacks import formats_here, stack_context
 from stowplan.profiles.accuracy import Accuracy
 from stowplan.profiles.quantizer import KEEPS, Policy, QuantizerSpec
 from stowplan.profiles.variant import Checkpoint
@@ -73,10 +74,10 @@ def quantization(pairing: Pairing, candidate: Candidate) -> dict[str, Any]:
             role.name: {f: v for f, v in role.settings.flags.items() if f in stack.engine.precision_flags}
             for role in candidate.roles
         },
-        "accuracy": _accuracy(stack.checkpoint, made_by),
+        "accuracy": _accuracy(stack.checkpoint, made_by, expanded_scores(pairing, stack)),
         "refused": list(refused_formats(pairing, stack)),
         "alternatives": list(_alternatives(pairing, stack)),
-        "classes": list(classes(pairing, stack)),
+        "classes": list(classes(pairing, candidate)),
     }
 
 
@@ -91,10 +92,10 @@ def _score(score: Accuracy) -> dict[str, Any]:
     }
 
 
-def _accuracy(checkpoint: Checkpoint, made_by: Toolchain | None) -> dict[str, Any]:
+def _accuracy(checkpoint: Checkpoint, made_by: Toolchain | None, expanded: Sequence[Accuracy]) -> dict[str, Any]:
     """What it does to the answers: the weights are the same numbers, there are figures, or nobody published any."""
     if checkpoint.format == "native":
-        return {"statement": "the weights as they were released", "figures": []}
+        return {"statement": "the weights as they were released", "figures": [_score(score) for score in expanded]}
     policy = made_by[2] if made_by else None
     figures = checkpoint.accuracy or (policy.accuracy if policy else ())
     said = [policy.lossless] if policy and policy.lossless else []
@@ -109,7 +110,10 @@ def _alternatives(pairing: Pairing, stack: Stack) -> Iterator[dict[str, Any]]:
         if checkpoint.id == stack.checkpoint.id:
             continue
         no, unknown, notes = formats_here(checkpoint, pairing)
-        if unread := unread_by(pairing, stack.engine_name, stack.engine, checkpoint):
+        context = stack_context(pairing, checkpoint, stack.version, checkpoint.draft)
+        no_path, degraded = refused_weights(pairing, stack.engine, checkpoint, context)
+        no, notes = [*no, *no_path], [*notes, *degraded]
+        if unread := unread_by(pairing, stack.engine_name, stack.engine, checkpoint, context):
             unknown = [*unknown, unread]
         made_by = made_with(pairing, checkpoint)
         how = f"run {made_by[0]}, policy {made_by[2].id}" if checkpoint.converted and made_by else "published"
@@ -125,8 +129,9 @@ def _alternatives(pairing: Pairing, stack: Stack) -> Iterator[dict[str, Any]]:
         }
 
 
-def classes(pairing: Pairing, stack: Stack) -> Iterator[dict[str, Any]]:
+def classes(pairing: Pairing, candidate: Candidate) -> Iterator[dict[str, Any]]:
     """One row for each class and part: native storage, storage here, how it runs, bytes, what set it, who reads it."""
+    stack = candidate.stack
     native, made_by = pairing.variant.native, toolchain(pairing, stack)
     before = {
         (g.tensor_class, g.part, g.name, g.draft): g.storage
@@ -137,7 +142,7 @@ def classes(pairing: Pairing, stack: Stack) -> Iterator[dict[str, Any]]:
         where = "draft" if group.draft else group.tensor_class
         row = rows.setdefault((where, group.part, group.storage), {})
         if not row:
-            runs_as, kind = execution(pairing, stack, where, group.part, group.storage)
+            runs_as, kind = _runs_as(pairing, candidate, where, group)
             said = _said(made_by, where, group)
             row |= {
                 "class": where,
@@ -152,6 +157,19 @@ def classes(pairing: Pairing, stack: Stack) -> Iterator[dict[str, Any]]:
             }
         row["bytes"] += group.bytes
     yield from rows.values()
+
+
+def _runs_as(pairing: Pairing, candidate: Candidate, where: str, group: TensorGroup) -> tuple[str, str]:
+    """How a group is computed with under the settings of each role; the roles are named where they differ."""
+    found = {
+        role.name: execution(pairing, candidate.stack, where, group.part, group.storage, role.settings.flags)
+        for role in candidate.roles
+    }
+    first, *others = dict.fromkeys(found.values())
+    if not others:
+        return first
+    kind = next((kind for _, kind in found.values() if kind != "native"), "native")
+    return "; ".join(f"{role}: {how}" for role, (how, _) in found.items()), kind
 
 
 def _said(made_by: Toolchain | None, where: str, group: TensorGroup) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from stowplan.pairing import Pairing, find_checkpoint
 from stowplan.plan.images import engine_image
 from stowplan.plan.model import Reason, Stack
+from stowplan.plan.reading import refused_weights, unread_by
 from stowplan.profiles.engine import Effect, EngineSpec, Transfer, Version
 from stowplan.profiles.rule import StackContext, holds
 from stowplan.profiles.variant import Checkpoint, Draft
@@ -34,9 +35,11 @@ def stacks(pairing: Pairing) -> tuple[list[Stack], list[Reason], list[Reason]]:
         no, missing, notes = formats_here(checkpoint, pairing)
         refused += no
         for name, engine in engines if not no else ():
-            unread = unread_by(pairing, name, engine, checkpoint)
             found, bad = _version(pairing, name, engine, checkpoint)
-            if unread and not _shown(pairing, name, checkpoint):
+            no_path, unread, told = _read(pairing, name, engine, checkpoint, found)
+            if no_path:
+                refused += no_path
+            elif unread and not _shown(pairing, name, checkpoint):
                 unknown.append(unread)
             elif found is None:
                 refused += bad
@@ -46,7 +49,7 @@ def stacks(pairing: Pairing) -> tuple[list[Stack], list[Reason], list[Reason]]:
             else:
                 version, draft = found
                 off = f"no source shows {name} {version.version} with the {checkpoint.draft} draft on {pairing.server.chip}: it runs without"
-                told = [*notes, off] if checkpoint.draft and draft is None else notes
+                told += [*notes, off] if checkpoint.draft and draft is None else notes
                 handed = _transfer(pairing, engine, version)
                 usable.append(Stack(name, engine, version, checkpoint, draft, tuple(told), handed))
     usable.sort(
@@ -95,13 +98,18 @@ def formats_here(checkpoint: Checkpoint, pairing: Pairing) -> tuple[list[Reason]
     return refused, unknown, notes
 
 
-def unread_by(pairing: Pairing, name: str, engine: EngineSpec, checkpoint: Checkpoint) -> Reason | None:
-    """No loader of the engine is known to read what the quantizer of this checkpoint writes."""
-    made_by = checkpoint.converted or checkpoint.made_by
-    if made_by is None or not engine.loaders or {name, engine.extends} & {*pairing.catalog.quantizers[made_by].read_by}:
-        return None
-    message = f"no source shows that {name} reads what {made_by} writes, as {checkpoint.id} is"
-    return Reason("F032", message, {"fact": f"{name} loader of {made_by}", "checkpoint": checkpoint.id})
+def _read(
+    pairing: Pairing,
+    name: str,
+    engine: EngineSpec,
+    checkpoint: Checkpoint,
+    found: tuple[Version, Draft | None] | None,
+) -> tuple[list[Reason], Reason | None, list[str]]:
+    """What of the checkpoint has no path, the fact that is missing about its loader, and what is to be expected of it."""
+    version = found[0] if found else next(v for v in engine.versions if v.version == engine.default_version)
+    context = stack_context(pairing, checkpoint, version, found[1] if found else checkpoint.draft)
+    refused, notes = refused_weights(pairing, engine, checkpoint, context)
+    return refused, unread_by(pairing, name, engine, checkpoint, context), notes
 
 
 def _shown(pairing: Pairing, engine: str, checkpoint: Checkpoint) -> list[str]:

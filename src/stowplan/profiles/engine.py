@@ -129,6 +129,8 @@ class KvFormat(Sourced):
     """Settings of which one must be given; none: it holds without."""
     main: Text
     index: Text
+    dtypes: Items[Text] = ()
+    """Values of the cache's flag that keep it; none: no source says which, so the flag is left out."""
     reason: Text
     accuracy: Items[Accuracy] = ()
 
@@ -177,6 +179,8 @@ class LoadedAs(Sourced):
     when: When = When()
     tensors: dict[str, Storage]
     """Tensor class and part (`attention.o_a`) to the storage on the device."""
+    accuracy: Items[Accuracy] = ()
+    """Against the same tensors as they are stored."""
 
 
 class LogPatterns(Sourced):
@@ -258,6 +262,8 @@ class Memory(Model):
     loaded_as: Items[LoadedAs] = ()
     group_classes: Items[GroupClasses] = ()
     kv_formats: Items[KvFormat]
+    kv_cache_flag: FlagName | None = None
+    """Flag with the number format of the cache, which must be one of those that keep the format counted."""
     capacity: Items[CapacityMethod]
     shared_memory: Fact[float]
     """GiB of /dev/shm for each device."""
@@ -442,6 +448,8 @@ class EngineSpec(Model):
     """By the engine's own name of the method."""
     executions: Items[Execution] = ()
     refused_formats: Items[RefusedFormat] = ()
+    quantization_flag: FlagName | None = None
+    """Flag that names the loader, where it is given at all."""
     precision_flags: Items[FlagName] = ()
     """Flags that say in which format weights and caches are read and computed."""
     memory: Memory

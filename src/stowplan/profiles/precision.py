@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from stowplan.profiles.fact import Items, Name, Sourced, Text, Versions
+from stowplan.profiles.fact import Items, Name, Settings, Sourced, Text, Versions
 from stowplan.profiles.hardware import NumberFormat
 from stowplan.profiles.rule import Names, When
 from stowplan.profiles.variant import Storage
@@ -24,6 +24,9 @@ class Loader(Sourced):
     native: bool = False
     """It reads the native checkpoint."""
     when: When = When()
+    """Where it runs; a chip family that is named here is shown with it, whatever a checkpoint was made for."""
+    asked_as: Items[Text] = ()
+    """Other words of the engine's flag that lead to it."""
     linear: Items[Text] = ()
     """Names of the schemes that it has for single matrices."""
     experts: Items[Text] = ()
@@ -41,6 +44,8 @@ class Execution(Sourced):
     storage: Items[Storage]
     classes: Items[Text] = ()
     """Tensor classes, or `class.part`; none: all."""
+    only_flags: Items[Settings] = ()
+    """Flags of which one group must be set so; none: it holds without."""
     runs_as: Text
     kind: Literal["native", "fallback"]
     reason: Text
@@ -55,4 +60,10 @@ class RefusedFormat(Sourced):
     format: Text
     classes: Items[Text] = ()
     """Tensor classes that it is refused on; none: all."""
+    storage: Items[Storage] = ()
+    """Weights that are in it: a checkpoint that holds them in these classes is not planned."""
+    asked_by: Items[Settings] = ()
+    """Flags that ask for it, one group or another: they are refused."""
+    effect: Literal["fails", "degrades"] = "fails"
+    """`degrades`: it runs, and the plan says what to expect."""
     reason: Text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Protocol, TypeVar
@@ -134,6 +134,18 @@ def holds(when: When, context: StackContext) -> bool:
 def may_hold(when: When, context: StackContext) -> bool:
     """Whether `when` can hold in some layout: its conditions on what the context knows do."""
     return all(not hasattr(context, key) or _holds(wanted, getattr(context, key)) for key, wanted in when.given)
+
+
+def contains(actual: object, wanted: object) -> bool:
+    """Whether settings hold all that is wanted; a mapping may hold more."""
+    if isinstance(wanted, Mapping):
+        return isinstance(actual, Mapping) and all(contains(actual.get(k), v) for k, v in wanted.items())
+    return actual == wanted
+
+
+def asked(groups: Sequence[Mapping[str, object]], flags: Mapping[str, object]) -> bool:
+    """Whether the flags hold one of the groups."""
+    return any(contains(flags, group) for group in groups)
 
 
 class Conditional(Protocol):

@@ -193,6 +193,8 @@ class Checkpoint(Sourced):
     """The quantizer that its publisher ran, where that is known."""
     policy: Name | None = None
     """The policy of that quantizer."""
+    read_by: dict[Name, Text] = {}
+    """Engine to its loader that reads it, where the quantizer is not known."""
     only_pinned: bool = False
     """Planned only where a pairing names it: nobody has published that it runs."""
     accuracy: Items[Accuracy] = ()
