@@ -114,7 +114,7 @@ def _numerics(written: Mapping[str, Any]) -> str:
     bits, blocks = written["num_bits"], mapping(written.get("block_sizes"))
     if isinstance(bits, list) and bits[1:]:
         bits = f"e{bits[0]}m{bits[1]}"
-    size = blocks.get(-1, blocks.get("-1"))
+    size = next((value for axis, value in blocks.items() if str(axis) == "-1"), None)
     return f"{bits} in blocks of {size}" if size else str(bits)
 
 
