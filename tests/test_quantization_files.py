@@ -86,9 +86,14 @@ def quark(exclude: list[str], weight: Any = MX, inputs: Any = None, **changed: A
     }
 
 
-def hybrid(method: str) -> dict[str, Any]:
+def hybrid(method: str, ignore: list[str] | None = None) -> dict[str, Any]:
     layers = {f"layers.{layer}.ffn.experts": {"quant_algo": "NVFP4", "group_size": 16} for layer in range(43)}
-    config = {"quant_method": method, "moe_quant_algo": "NVFP4", "quantized_layers": layers, "ignore": HYBRID_LEFT}
+    config = {
+        "quant_method": method,
+        "moe_quant_algo": "NVFP4",
+        "quantized_layers": layers,
+        "ignore": ignore or HYBRID_LEFT,
+    }
     return {"quantization_config": config}
 
 
@@ -205,6 +210,15 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "compressor quantized": (practice({**ATTENTION, "exclude": ["*wo_a", "*wo_b"]}, FFN), "D213", "compressor.wkv"),
     "router quantized": (practice(ATTENTION, {**FFN, "exclude": []}), "D213", "ffn.gate"),
     "nothing left out": (quark(["head"]), "D213", "compressor"),
+    "attention in the fa3 step": (practice(ATTENTION, FFN, {"type": "fa3_quant"}), "D201", "fa3_quant"),
+    "hybrid that leaves out no draft": (hybrid("fp8", HYBRID_LEFT[:-1]), "D209", "draft.experts"),
+    "hybrid that leaves out no attention": (hybrid("fp8", HYBRID_LEFT[1:]), "D209", "attention.q_a"),
+    "groups of 32 of nvfp4": (
+        grouped(all=([EXPERTS], {**NVFP4, "weights": {**NVFP4["weights"], "group_size": 32}})),
+        "D210",
+        "groups of 32",
+    ),
+    "int8 written out": (recipe(on("*ffn.experts.*.w*_weight_quantizer", num_bits=8, axis=0)), "D211", "INT8"),
     "one expert left out": (practice(ATTENTION, {**FFN, "exclude": ["*gate", "*experts.17.*"]}), "D208", "experts.17."),
     "unknown way to pack": (groups(format="mixed"), "D201", "format is 'mixed'"),
     "unknown key": (groups(ignored=["lm_head"]), "D214", "did you mean 'ignore'"),
@@ -220,6 +234,8 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
+NVFP4_WRITTEN_OUT = {"num_bits": "e2m1", "block_sizes": {"-1": 16, "type": "dynamic", "scale_bits": "e4m3"}}
+PUBLISHED["nvfp4 written out"] = recipe(on("*ffn.experts.*.w*_weight_quantizer", **NVFP4_WRITTEN_OUT))
 UNUSUAL: dict[str, tuple[dict[str, Any], str, str]] = {
     "attention forgotten": (practice(FFN), "D216", "attention.q_b"),
     "shared experts forgotten": (practice(ATTENTION, {**FFN, "include": ["*ffn.experts*"]}), "D216", "shared_experts"),

@@ -77,6 +77,15 @@ class Choice(Model):
     reason: Text
 
 
+class Barred(Model):
+    """Values of a key that the program takes and has no code for on these models."""
+
+    path: Text
+    """`*` goes over the items of a list."""
+    values: Items[Text]
+    reason: Text
+
+
 class Keys(Model):
     """The keys that a mapping of the file may have; the parser lets others through, and nothing reads them."""
 
@@ -98,6 +107,8 @@ class Pair(Model):
     activation: Text
     weight: Text
     emits: Text
+    group: int | None = None
+    """The size of the groups of the weight that is part of the format; null: any."""
     computes: NumberFormat | None = None
     """The format that a chip must have for it."""
 
@@ -130,6 +141,7 @@ class Foreign(Sourced):
     suffixes: Items[Text] = ()
     """What stands behind a module's name in a pattern of it."""
     choices: Items[Choice] = ()
+    barred: Items[Barred] = ()
     needed: Items[Needed] = ()
     keys: Items[Keys] = ()
     pairs: Items[Pair] = ()

@@ -48,6 +48,11 @@ def quantization_choice(bundle: Bundle) -> Iterator[Found]:
                     hint = did_you_mean(value, choice.values) or f"known: {', '.join(choice.values)}"
                     yield Found(file.item, path, f"{steps[-1]} is '{value}': {choice.reason}", hint)
 
+        for barred in file.foreign.barred:
+            for path, value in _values(data, barred.path.split(".")):
+                if value in barred.values:
+                    yield Found(file.item, path, f"{path[-1]} is '{value}': {barred.reason}", "leave it out")
+
 
 @check(
     "D202",

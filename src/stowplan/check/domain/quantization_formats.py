@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stowplan.check.domain._quantization_examples import groups, plan_beside, process_list
-from stowplan.check.objects import Bundle
+from stowplan.check.objects import Bundle, mapping
 from stowplan.check.quantization.coverage import Coverage
 from stowplan.check.quantization.models import chip, coverages, forgotten, loaders, planned_engine
 from stowplan.check.quantization.policies import always_quantized, never_quantized
@@ -89,7 +89,7 @@ def unusual_class(bundle: Bundle) -> Iterator[Found]:
             continue
         left = {key: rules[None] for key, rules in fates.items() if key in always and None in rules}
         left = {k: m for k, m in left.items() if k not in known and not coverage.kept_on_purpose(m)}
-        if left and not file.foreign.complete:
+        if left and not file.rules.exact:
             names = f"{', '.join(sorted(left))} (as {next(iter(left.values())).name})"
             message = f"no rule reaches {names}, which every published policy quantizes"
             yield Found(file.item, (), message, "include them, or exclude them by name")
@@ -156,9 +156,20 @@ def unproved_format(bundle: Bundle) -> Iterator[Found]:
             if computes in doubted:
                 rule = next(rule for rule in coverage.file.rules.quantized if rule.computes == computes)
                 yield Found(coverage.file.item, rule.path, f"makes {computes} weights: {doubted[computes]}")
+        yield from _other_model(coverage, bundle)
         why = coverage.file.spec.unproved.get(planned_engine(bundle) or "")
         if why:
             yield Found(coverage.file.item, (), f"{planned_engine(bundle)} may not read it: {why}")
+
+
+def _other_model(coverage: Coverage, bundle: Bundle) -> Iterator[Found]:
+    """The file names models of another family than the plan beside it serves."""
+    variants = bundle.catalog.variants if bundle.catalog else {}
+    planned = mapping(mapping(bundle.plan).get("pairing")).get("variant")
+    meant = {variants[name].family for name in coverage.file.meant_for if name in variants}
+    if isinstance(planned, str) and planned in variants and meant and variants[planned].family not in meant:
+        said = ", ".join(coverage.file.meant_for)
+        yield Found(coverage.file.item, (), f"is for {said}, and the plan beside it serves {planned}")
 
 
 def _doubted(coverage: Coverage, bundle: Bundle) -> dict[NumberFormat, str]:

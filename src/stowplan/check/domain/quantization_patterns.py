@@ -175,12 +175,23 @@ def missing_entry(bundle: Bundle) -> Iterator[Found]:
     for coverage in coverages(bundle):
         if not coverage.file.foreign.complete:
             continue
-        held = {*coverage.kept_names, *coverage.tabled}
-        without = [m for m in coverage.model.linears if m.name not in held]
+        if coverage.file.rules.exact:
+            held = {*coverage.kept_names, *coverage.tabled}
+            without = [m for m in coverage.model.linears if m.name not in held]
+        else:
+            without = [m for _, m in coverage.names if _said_nothing(coverage, m)]
         for key, modules in groupby(sorted(without, key=lambda module: module.key), key=lambda module: module.key):
             missing = list(modules)
-            message = f"has no entry for {len(missing)} matrices of {key}, as {missing[0].name}.weight: {coverage.file.foreign.complete}"
+            named = f"{len(missing)} matrices of {key}, as {missing[0].name}.weight"
+            message = f"has no entry for {named}: {coverage.file.foreign.complete}"
             yield Found(coverage.file.item, (), message)
+
+
+def _said_nothing(coverage: Coverage, module: Module) -> bool:
+    """Whether a matrix that the source holds quantized is in no rule, and nothing leaves it out."""
+    switched = module.expert and not module.key.startswith("draft.")
+    plain = not module.linear or module.storage in ("bf16", "f32")
+    return not plain and not switched and not coverage.rules_of[module.name] and not coverage.kept_on_purpose(module)
 
 
 def _alike(patterns: Iterable[Pattern]) -> Iterator[tuple[Pattern, str]]:

@@ -70,8 +70,9 @@ def _blocks(data: Mapping[str, Any], path: Path) -> Iterator[tuple[Mapping[str, 
 
 def _group(group: Mapping[str, Any], path: Path, foreign: Foreign) -> Rule:
     weight, activation = _strategy(group.get("weights")), _strategy(group.get("input_activations"))
-    scheme, computes = pair(foreign, activation, weight)
-    words = f"activations in '{activation}' with weights in '{weight}'"
+    size = mapping(group.get("weights")).get("group_size")
+    scheme, computes = pair(foreign, activation, weight, size)
+    words = f"activations in '{activation}' with weights in '{weight}'{f', groups of {size}' if size else ''}"
     return Rule(path, scheme, words, computes, patterns(group.get("targets", []), (*path, "targets")))
 
 
@@ -84,7 +85,6 @@ def _strategy(formats: object) -> str:
 
 def _ordered_rules(data: Mapping[str, Any], spec: QuantizerSpec, foreign: Foreign) -> Rules:
     """A list in which each entry turns quantizers on or off by their names, and the later one counts."""
-    del foreign
     found, kept = [], []
     entries = map(mapping, sequence(mapping(data.get("quantize")).get("quant_cfg")))
     for index, entry in enumerate(entries):
@@ -96,11 +96,26 @@ def _ordered_rules(data: Mapping[str, Any], spec: QuantizerSpec, foreign: Foreig
         if entry.get("enable") is False:
             kept.append(pattern)
             continue
-        numerics = mapping(entry.get("cfg")).get("$import", "")
+        written = mapping(entry.get("cfg"))
+        if "num_bits" in written:
+            words = _numerics(written)
+            emitted, computes = pair(foreign, "as written", words)
+            found.append(Rule(path, emitted or words, words, computes, (pattern,)))
+            continue
+        numerics = written.get("$import", "")
         scheme = next((s for s, known in spec.schemes.items() if known.settings.get("numerics") == numerics), None)
         computes = scheme_format(spec, scheme) if scheme else None
         found.append(Rule(path, scheme or str(numerics), str(numerics), computes, (pattern,)))
     return Rules(tuple(found), tuple(kept), ordered=True)
+
+
+def _numerics(written: Mapping[str, Any]) -> str:
+    """A number format that is written out: its bits, and the size of its blocks along the last axis."""
+    bits, blocks = written["num_bits"], mapping(written.get("block_sizes"))
+    if isinstance(bits, list) and bits[1:]:
+        bits = f"e{bits[0]}m{bits[1]}"
+    size = next((value for axis, value in blocks.items() if str(axis) == "-1"), None)
+    return f"{bits} in blocks of {size}" if size else str(bits)
 
 
 def _layer_overrides(data: Mapping[str, Any], _spec: QuantizerSpec, foreign: Foreign) -> Rules:
@@ -125,8 +140,10 @@ def _override(
     layer: Mapping[str, Any], path: Path, include: tuple[Pattern, ...], exclude: tuple[Pattern, ...], foreign: Foreign
 ) -> Rule:
     activation, weight = (_quantized(layer.get(side)) for side in ("input_tensors", "weight"))
-    scheme, computes = pair(foreign, activation, weight)
-    return Rule(path, scheme, f"activations in '{activation}' with weights in '{weight}'", computes, include, exclude)
+    size = mapping(layer.get("weight")).get("group_size")
+    scheme, computes = pair(foreign, activation, weight, size)
+    words = f"activations in '{activation}' with weights in '{weight}'{f', groups of {size}' if size else ''}"
+    return Rule(path, scheme, words, computes, include, exclude)
 
 
 def _quantized(formats: object) -> str:

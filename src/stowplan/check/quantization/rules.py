@@ -70,10 +70,13 @@ class QuantizationFile:
         return tuple(str(name).lower() for name in said) if isinstance(said, list) else ()
 
 
-def pair(foreign: Foreign, activation: str, weight: str) -> tuple[str | None, NumberFormat | None]:
+def pair(
+    foreign: Foreign, activation: str, weight: str, group: object = None
+) -> tuple[str | None, NumberFormat | None]:
     """The scheme for which there is code with these formats, and what a chip needs for it."""
     for known in foreign.pairs:
-        if (known.activation, known.weight) == (activation, weight):
+        sized = known.group is None or group is None or known.group == group
+        if sized and (known.activation, known.weight) == (activation, weight):
             return known.emits, known.computes
     return None, None
 
