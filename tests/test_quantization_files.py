@@ -360,3 +360,12 @@ def test_the_engine_and_chip_of_the_plan_read_it(
     plan = {"apiVersion": "stowplan/v1", "kind": "Plan", "pairing": pairing, "engine": {"name": engine}}
     files = {"plan.yaml": json.dumps(plan), "quantization/config.yaml": json.dumps(PUBLISHED[name], indent=1)}
     assert found in run("check", write_files(files)).out
+
+
+@pytest.mark.parametrize("pattern", [r"re:(([a-z]+\.?)+)+!$", r"re:([a-z0-9.]+)*!", "re:^(?!.*mtp).*gate$", "re:("])
+def test_an_expression_of_anyone_takes_no_time(pattern: str, catalog: Catalog) -> None:
+    modifier = {"targets": [pattern], "scheme": "W4A16", "ignore": []}
+    data = {"quantization_stage": {"quantization_modifiers": {"QuantizationModifier": modifier}}}
+    before = time.process_time()
+    check_bundle([Document(data, "recipe.yaml")], "1.37", None, catalog)
+    assert time.process_time() - before < 30

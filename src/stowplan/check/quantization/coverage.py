@@ -21,26 +21,36 @@ Naming = Callable[[str], object]
 
 
 @lru_cache(maxsize=4096)
-def _matcher(text: str, *, regex: bool, exact: bool) -> re.Pattern[str] | None:
-    """The pattern compiled; none: it is no regular expression."""
+def _matcher(text: str, *, regex: bool, exact: bool) -> Naming | None:
+    """What tells whether a name matches; none: the text is no regular expression."""
     if regex and text in _EVERY_LINEAR:
-        return re.compile("")
+        return lambda _: True
+    if text.startswith(_REGEX):
+        return _expression(text.removeprefix(_REGEX))
+    if exact or regex:
+        return text.__eq__
+    return re.compile("|".join(translate(one) for one in _unbraced(text))).match
+
+
+def _expression(text: str) -> Naming | None:
+    """In linear time, as a file of anyone may hold an expression that takes for ever; looking around is Python's alone."""
+    import jsonschema_rs  # noqa: PLC0415 - not needed where no file has an expression
+
     try:
-        if text.startswith(_REGEX):
-            return re.compile(text.removeprefix(_REGEX))
-        if exact or regex:
-            return re.compile(re.escape(text) + r"\Z")
-        return re.compile("|".join(translate(one) for one in _unbraced(text)))
+        re.compile(text)
+        schema = {"pattern": f"^(?:{text})"}
+        return jsonschema_rs.Draft202012Validator(schema, pattern_options=jsonschema_rs.RegexOptions()).is_valid
     except re.error:
         return None
+    except ValueError:
+        return re.compile(text).match
 
 
 @lru_cache(maxsize=4096)
 def _naming(text: str, suffixes: tuple[str, ...], *, regex: bool, exact: bool) -> Naming:
-    found = _matcher(text, regex=regex, exact=exact)
-    if found is None:
+    match = _matcher(text, regex=regex, exact=exact)
+    if match is None:
         return lambda _: None
-    match = found.match
     return (lambda name: any(match(name + suffix) for suffix in suffixes)) if any(suffixes) else match
 
 
