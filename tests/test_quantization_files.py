@@ -234,7 +234,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-NVFP4_WRITTEN_OUT = {"num_bits": "e2m1", "block_sizes": {"-1": 16, "type": "dynamic", "scale_bits": "e4m3"}}
+NVFP4_WRITTEN_OUT = {"num_bits": "e2m1", "block_sizes": {-1: 16, "type": "dynamic", "scale_bits": "e4m3"}}
 PUBLISHED["nvfp4 written out"] = recipe(on("*ffn.experts.*.w*_weight_quantizer", **NVFP4_WRITTEN_OUT))
 UNUSUAL: dict[str, tuple[dict[str, Any], str, str]] = {
     "attention forgotten": (practice(FFN), "D216", "attention.q_b"),
