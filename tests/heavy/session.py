@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
@@ -96,6 +98,11 @@ def reader(data: dict[str, Any]) -> str | None:
     return "compressed-tensors" if nested.get("config_groups") else None
 
 
+def written(program: str, data: dict[str, Any]) -> str:
+    """As the program's files are written: a recipe of ModelOpt has numbers for keys, which JSON has not."""
+    return yaml.safe_dump(data) if program == "modelopt" else json.dumps(data)
+
+
 def verdicts(interpreter: Path, program: str, texts: dict[str, str]) -> dict[str, str]:
     """What a program's parser says of each text; empty: it accepts it."""
     command = [interpreter, HERE / "parse.py", program]
@@ -112,14 +119,14 @@ def parsers(folder: Path, catalog: Catalog) -> int:
     for program in ENVIRONMENTS:
         interpreter = python(folder, program)
         own = {name: text for whose, name, text in ours if whose == program}
-        published = {f"published: {n}": json.dumps(d) for n, d in PUBLISHED.items() if reader(d) == program}
+        published = {f"published: {n}": written(program, d) for n, d in PUBLISHED.items() if reader(d) == program}
         for name, said in verdicts(interpreter, program, own | published).items():
             print(f"{program:20} {'accepts' if not said else 'REFUSES'} {name} {said}")
             failed += bool(said)
         if not verdicts(interpreter, program, {"nonsense": NONSENSE[program]})["nonsense"]:
             print(f"{program:20} ACCEPTS nonsense: its verdicts mean nothing")
             failed += 1
-        bad = {name: json.dumps(data) for name, (data, _, _) in BAD.items() if reader(data) == program}
+        bad = {name: written(program, data) for name, (data, _, _) in BAD.items() if reader(data) == program}
         for name, said in verdicts(interpreter, program, bad).items():
             print(f"{program:20} {'lets through' if not said else 'refuses too'}: {name} {said}")
     return failed
