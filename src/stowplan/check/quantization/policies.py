@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stowplan.catalog import Catalog
 from stowplan.check.quantization.coverage import Coverage
+from stowplan.plan.quantization import said_of
 from stowplan.profiles.quantizer import KEEPS, Policy
 
 
@@ -25,5 +26,5 @@ def always_quantized(coverage: Coverage, catalog: Catalog) -> frozenset[str]:
 
 
 def _quantizes(policy: Policy, key: str) -> bool:
-    said = policy.classes.get(key, policy.classes.get(key.partition(".")[0], KEEPS[0]))
-    return said not in KEEPS
+    tensor_class, _, part = key.partition(".")
+    return said_of(policy, tensor_class, part, unnamed=KEEPS[0]) not in KEEPS
