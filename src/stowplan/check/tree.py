@@ -21,7 +21,7 @@ from stowplan.located_yaml import Document, read_bytes, read_file, read_stream
 from stowplan.plain_scalars import json_scalar, kubernetes_scalar
 from stowplan.profiles.kinds import API_VERSION
 
-_SUFFIXES = (".yaml", ".yml", ".json")
+SUFFIXES = (".yaml", ".yml", ".json")
 _KUSTOMIZATION = "kustomization.yaml"
 _STDIN = "<stdin>"
 _NOT_APPLIED = (API_VERSION, "kustomize.config.k8s.io/")
@@ -128,10 +128,11 @@ def _files(path: Path) -> list[Path]:
     """Files of manifests below a folder, in order; a file is one of itself."""
     if not path.is_dir():
         return [path]
-    return sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and not _hidden(p, path))
+    return sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and not is_hidden(p, path))
 
 
-def _hidden(path: Path, root: Path) -> bool:
+def is_hidden(path: Path, root: Path) -> bool:
+    """Whether a part of a path below a folder begins with a dot."""
     return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
@@ -147,14 +148,23 @@ def _minor_of(plan: Mapping[str, Any] | None) -> str | None:
 
 
 def _read(file: Path) -> tuple[list[Document], list[Diagnostic]]:
-    """A file as Kubernetes reads it, or as JSON's types only where it is one of ours; and what is wrong with its text."""
+    """The documents of a file, and what is wrong with its text."""
     try:
-        documents = read_file(file, scalar=kubernetes_scalar)
-        if any(isinstance(d.data, Mapping) and d.data.get("apiVersion") == API_VERSION for d in documents):
-            documents = read_file(file, scalar=json_scalar)
+        return documents_of(file), []
     except Refused as refused:
         return [], list(refused.report)
-    return documents, []
+
+
+def documents_of(file: Path) -> list[Document]:
+    """A file as Kubernetes reads it, or as JSON's types only where it is one of ours.
+
+    Raises:
+        Refused: as `read_file`.
+    """
+    documents = read_file(file, scalar=kubernetes_scalar)
+    if any(isinstance(d.data, Mapping) and d.data.get("apiVersion") == API_VERSION for d in documents):
+        return read_file(file, scalar=json_scalar)
+    return documents
 
 
 def _check_documents(

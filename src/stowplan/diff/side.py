@@ -9,20 +9,19 @@ from typing import Any
 
 from stowplan.check.objects import mapping
 from stowplan.check.runner import is_plan
+from stowplan.check.tree import SUFFIXES, documents_of, is_hidden
 from stowplan.diagnostics import Diagnostic, Location, Refused
 from stowplan.diff.rows import rows
 from stowplan.diff.settings import setting_changes
-from stowplan.located_yaml import Document, read_bytes, read_file
+from stowplan.located_yaml import Document, read_bytes
 from stowplan.pairing import Pairing
-from stowplan.plain_scalars import json_scalar, kubernetes_scalar
+from stowplan.plain_scalars import kubernetes_scalar
 from stowplan.plan.device_layer import Host
 from stowplan.plan.document import digest
 from stowplan.plan.planner import plan
-from stowplan.profiles.kinds import API_VERSION
 from stowplan.render.artifact import Artifact
 from stowplan.render.pairing import full_document, render_all
 
-_YAML = (".yaml", ".yml", ".json")
 _TEXT = (".md",)
 _KUSTOMIZE = "kustomize.config.k8s.io/"
 
@@ -59,15 +58,15 @@ def of_tree(name: str, root: Path) -> Side:
     Raises:
         Refused: a file that cannot be read.
     """
-    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file() and not _hidden(p, root))
+    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file() and not is_hidden(p, root))
     held: list[Held] = []
     plans: dict[str, Mapping[str, Any]] = {}
     for file in files:
         path = file.relative_to(root).as_posix() if file != root else file.name
         if file.suffix in _TEXT:
             held.append(Held(path, file.read_text("utf-8", errors="replace")))
-        elif file.suffix in _YAML or file == root:
-            for document in _documents(file):
+        elif file.suffix in SUFFIXES or file == root:
+            for document in documents_of(file):
                 if is_plan(document.data):
                     plans[_named(document)] = document.data
                 else:
@@ -122,20 +121,12 @@ def _artifact(artifact: Artifact) -> Iterator[Held]:
         yield from (Held(artifact.path, item) for item in artifact.objects)
     elif path.suffix in _TEXT:
         yield Held(artifact.path, artifact.text)
-    elif path.suffix in _YAML and path.name != "plan.yaml":
+    elif path.suffix in SUFFIXES and path.name != "plan.yaml":
         yield from _held(artifact.path, next(iter(_parsed(artifact))).data)
 
 
 def _parsed(artifact: Artifact) -> Iterator[Document]:
     return read_bytes(artifact.text.encode(), artifact.path, scalar=kubernetes_scalar)
-
-
-def _documents(file: Path) -> list[Document]:
-    """A file as Kubernetes reads it, or as JSON's types only where it is one of ours."""
-    documents = read_file(file, scalar=kubernetes_scalar)
-    if any(isinstance(d.data, Mapping) and d.data.get("apiVersion") == API_VERSION for d in documents):
-        return read_file(file, scalar=json_scalar)
-    return documents
 
 
 def _held(path: str, data: Any) -> Iterator[Held]:
@@ -146,7 +137,3 @@ def _held(path: str, data: Any) -> Iterator[Held]:
         yield from (Held(path, item) for item in data["items"])
     elif data is not None:
         yield Held(path, data)
-
-
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
