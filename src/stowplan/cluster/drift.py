@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Literal
 
 from stowplan.check.objects import Object, Path, dig, mapping, sequence
@@ -14,7 +15,6 @@ from stowplan.cluster.field_paths import field_path
 from stowplan.cluster.server import CLIENT_SIDE, Server
 from stowplan.diagnostics import Diagnostic
 
-_NOT_FOUND, _CONFLICT = 404, 409
 _SERVERS = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 """Fields of the metadata that the server keeps for itself."""
 _HIDDEN = "(not shown)"
@@ -65,13 +65,13 @@ def _compared(item: Object, server: Server, manager: str, others: Counter[str]) 
         yield Difference(what, place, "missing", live=f"no {item.api_version} {item.kind} is served")
         return
     live = server.read(item, resource)
-    if live.status == _NOT_FOUND:
+    if live.status == HTTPStatus.NOT_FOUND:
         yield Difference(what, place, "missing")
         return
     others.update(_appliers(live.body, manager))
     asked = server.merged(item, resource, manager)
     owners: dict[Path, str] = {}
-    if asked.status == _CONFLICT:
+    if asked.status == HTTPStatus.CONFLICT:
         owners = dict(_owners(item, asked.details))
         asked = server.apply(item, resource, manager, force=True)
     for answer in (live, asked):

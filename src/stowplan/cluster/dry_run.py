@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from stowplan.check.custom_resources.definitions import definitions_of
 from stowplan.check.objects import Object, mapping, sequence
@@ -22,7 +23,6 @@ _WITHHELD = "is refused; the server's words are left out, for they quote a Secre
 _UNKNOWN = re.compile(r'unknown field "([^"]+)"')
 NOT_JUDGED = ("K005", "K006", "K007")
 """Codes of objects of which the server said nothing."""
-_FORBIDDEN, _NOT_FOUND, _CONFLICT, _BUSY, _BROKEN = 403, 404, 409, 429, 500
 
 
 @dataclass
@@ -75,7 +75,7 @@ def _asked(item: Object, bundle: _Bundle, server: Server, manager: str) -> Itera
         yield _no_namespace(item, namespace, bundle)
         return
     answer = server.merged(item, resource, manager)
-    if answer.status == _NOT_FOUND and answer.details.get("kind") == "namespaces":
+    if answer.status == HTTPStatus.NOT_FOUND and answer.details.get("kind") == "namespaces":
         bundle.missing.add(namespace)
         yield _no_namespace(item, namespace, bundle)
         return
@@ -88,14 +88,16 @@ def refusals(item: Object, answer: Answer) -> Iterator[Diagnostic]:
     """What a server that did not accept an object found wrong, each at its field."""
     causes = [mapping(cause) for cause in sequence(answer.details.get("causes"))]
     named = [(str(cause.get("field", "")), str(cause.get("message", ""))) for cause in causes]
-    if answer.status == _CONFLICT and named:
+    if answer.status == HTTPStatus.CONFLICT and named:
         yield from (_conflict(item, place, said) for place, said in named)
         return
-    if answer.status == _FORBIDDEN and _RIGHTS.search(answer.message):
+    if answer.status == HTTPStatus.FORBIDDEN and _RIGHTS.search(answer.message):
         yield _finding(item, "K007", f"was not asked: {answer.message}", (), "unchecked", "ask with a user who may")
         return
     untyped = any(words in answer.message for words in _UNTYPED)
-    if answer.status == _BUSY or (answer.status >= _BROKEN and not untyped):
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS or (
+        answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not untyped
+    ):
         hint = "the cluster failed, not the object: run it again, or look at the webhook that the message names"
         yield _finding(item, "K007", f"the cluster could not say: {answer.message}", (), "unchecked", hint)
         return

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from stowplan.check.objects import Path
+from stowplan.check.objects import Path, dig
 
 _NAME = re.compile(r"[^.\[]+")
 
@@ -23,7 +23,7 @@ def field_path(data: object, field: str) -> Path:
     while rest:
         step, rest = _bracket(node, rest) if rest.startswith("[") else _name(node, rest)
         path.append(step)
-        node = _child(node, step)
+        node = dig(node, (step,))
         if node is None:
             break
         rest = rest.lstrip(".")
@@ -68,9 +68,3 @@ def _is(item: object, wanted: Mapping[str, Any]) -> bool:
     if not isinstance(item, Mapping):
         return wanted.get("") == item
     return all(item.get(key, value) == value for key, value in wanted.items())
-
-
-def _child(node: object, step: str | int) -> object:
-    if isinstance(node, Mapping):
-        return node.get(step)
-    return node[step] if isinstance(node, list) and isinstance(step, int) and step < len(node) else None

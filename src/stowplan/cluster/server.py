@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -28,13 +29,11 @@ _RETRIES = urllib3.Retry(
     read=0,
     backoff_factor=0.2,
     allowed_methods={"GET", "PATCH"},
-    status_forcelist={429, 503},
+    status_forcelist={HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE},
     raise_on_status=False,
 )
 """A dry run changes nothing, so that it may be asked again when the server is busy."""
-_DENIED = (401, 403)
-_DONE = range(200, 300)
-_CONFLICT = 409
+_DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 CLIENT_SIDE = "kubectl-client-side-apply"
 """The name under which `kubectl apply` without --server-side leaves its traces."""
 _CLAIM_VERSIONS = ("v1", "v1beta2", "v1beta1")
@@ -52,7 +51,7 @@ class Answer(NamedTuple):
     @property
     def accepted(self) -> bool:
         """Whether the body is the object that was asked for or would be stored."""
-        return self.status in _DONE
+        return self.status < HTTPStatus.MULTIPLE_CHOICES
 
     @property
     def details(self) -> Mapping[str, Any]:
@@ -110,7 +109,7 @@ class Server:
         """As `apply`; what only kubectl's client-side apply holds is the same hand that applies the files."""
         answer = self.apply(item, resource, manager)
         held = [str(mapping(cause).get("message")) for cause in sequence(answer.details.get("causes"))]
-        if answer.status == _CONFLICT and held and all(f'"{CLIENT_SIDE}"' in said for said in held):
+        if answer.status == HTTPStatus.CONFLICT and held and all(f'"{CLIENT_SIDE}"' in said for said in held):
             return self.apply(item, resource, manager, force=True)
         return answer
 

@@ -21,7 +21,7 @@ def site_of(hosts: Iterable[Hosts], minor: str, catalog: Catalog) -> tuple[dict[
     questions: list[str] = []
     for server, kinds in by_server.items():
         usual = choose_layer(catalog, catalog.sites["default"], server, None)
-        layers = {_layer(found, usual.name if usual else "") for found in kinds}
+        layers = {found.device_layers[0] for found in kinds}
         if len(layers) > 1:
             questions.append(
                 f"hosts of {server} have their devices from {' and '.join(sorted(layers))}: one site has one of them"
@@ -38,10 +38,6 @@ def site_of(hosts: Iterable[Hosts], minor: str, catalog: Catalog) -> tuple[dict[
         "servers": servers,
     }
     return {**spec, **({"tolerations": taints} if taints else {})}, questions
-
-
-def _layer(found: Hosts, usual: str) -> str:
-    return usual if usual in found.device_layers else found.device_layers[0]
 
 
 def _not_tolerated(
